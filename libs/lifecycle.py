@@ -1,0 +1,64 @@
+"""Runs the parts of a process until it is asked to stop, or until one of them fails."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 20.0
+
+
+class Component(Protocol):
+    """A part of a process: a server, a consumer loop, a job."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then finish the work in hand and return."""
+
+
+@contextmanager
+def _signals(stopping: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def run_until_stopped(*components: Component, drain_seconds: float = DRAIN_SECONDS) -> None:
+    """Run all components at once until SIGTERM or SIGINT.
+
+    All are asked to stop together and get `drain_seconds` to finish. A component that fails, or
+    returns before it was asked to, stops the others; its error is raised.
+    """
+    stopping = asyncio.Event()
+    with _signals(stopping):
+        tasks = {
+            asyncio.create_task(component.run(stopping), name=type(component).__name__)
+            for component in components
+        }
+        asked = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({*tasks, asked}, return_when=asyncio.FIRST_COMPLETED)
+            ended = [task for task in tasks if task.done()]
+            if ended and not stopping.is_set():
+                log.error("component ended", component=ended[0].get_name())
+            stopping.set()
+            _, pending = await asyncio.wait(tasks, timeout=drain_seconds)
+            if pending:
+                log.warning("drain timed out", components=sorted(task.get_name() for task in pending))
+        finally:
+            stopping.set()
+            for task in (*tasks, asked):
+                task.cancel()
+            results = await asyncio.gather(*tasks, asked, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result

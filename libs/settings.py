@@ -1,0 +1,93 @@
+"""Typed settings that all services share. Each service's own `settings` module builds on `ServiceSettings`.
+
+A value is read from `<SERVICE>_<NAME>`, such as `PROFILE_DATABASE_URL`, else from `<NAME>`. Names
+that nobody knows under a service's prefix stop the start, as missing values do.
+"""
+
+import os
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Role = Literal["serve", "consume", "relay", "all"]
+
+
+class _PrefixThenPlain(PydanticBaseSettingsSource):
+    """Looks a field up under the service's prefix first, then without it."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        prefix = str(self.settings_cls.service).upper()  # type: ignore[attr-defined]
+        for name in (f"{prefix}_{field_name.upper()}", field_name.upper()):
+            if name in os.environ:
+                return os.environ[name], field_name, False
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, str]:
+        fields = self.settings_cls.model_fields.items()
+        found = {name: self.get_field_value(field, name)[0] for name, field in fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class ServiceSettings(BaseSettings):
+    """What every service is told by its environment."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    service: ClassVar[str] = ""
+
+    database_url: str
+    """The service's PostgreSQL, as `postgresql://user:password@host:port/database`."""
+    event_log_url: str = ""
+    """Empty: the log in the same PostgreSQL. `kafka://host:port,host:port`: Kafka."""
+    tessera_namespace: str = Field("tessera", pattern=r"^[a-z][a-z0-9_]{0,30}$")
+    """Prefixes topics and groups, so that deployments can share a cluster."""
+    topic_partitions: int = Field(8, ge=1, le=4096)
+    """Partitions of every topic: 8 embedded, 64 in production. A divisor of 4,096; fixed at first start."""
+    topic_replicas: int = Field(1, ge=1)
+    """Replicas of every topic on Kafka: 3 in production, with `min.insync.replicas` one less."""
+    grpc_address: str = "127.0.0.1:0"
+    """Where the gRPC server listens; port 0 takes a free one."""
+    metrics_address: str = ""
+    """Where Prometheus reads metrics, as `host:port`; empty for nowhere."""
+    api_keys_file: Path | None = None
+    """A JSON file of API keys: `{"name": {"sha256": "<hex>", "permissions": ["profile.read"]}}`."""
+    service_api_key: str = ""
+    """The key with which this service calls the others."""
+    tls_certificate_file: Path | None = None
+    """The server's certificate chain (PEM). Without it the server speaks plain text."""
+    tls_key_file: Path | None = None
+    """The server's private key (PEM)."""
+    tls_ca_file: Path | None = None
+    """Whom to trust (PEM): servers that this one calls, and, where set, clients (mTLS)."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """JSON lines, or colour for people; auto: colour where standard error is a terminal."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""
+    trace_endpoint: str = ""
+    """Where spans go, as an OTLP/HTTP URL such as `http://collector:4318/v1/traces`; empty for nowhere."""
+    trace_ratio: float = Field(0.01, ge=0, le=1)
+    """The share of events that are traced from ingest to message."""
+    consumer_workers: int = Field(2, ge=1, le=64)
+    """How many workers share this process's partitions, each with its own connection."""
+    batch_records: int = Field(2000, ge=1, le=20000)
+    """The most records that a worker handles in one transaction."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if 4096 % self.topic_partitions:
+            raise ValueError("topic_partitions must divide 4,096")
+        known = {name.upper() for name in type(self).model_fields}
+        prefix = f"{self.service.upper()}_"
+        unknown = [n for n in os.environ if n.startswith(prefix) and n.removeprefix(prefix) not in known]
+        if unknown:
+            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *args: object, **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (sources["init_settings"], _PrefixThenPlain(settings_cls))
