@@ -1,0 +1,27 @@
+"""Tells which failures pass by themselves, and which are one record's fault."""
+
+import asyncpg
+
+# Raised on every connection while the server dies, restarts, or has no room: SQLSTATE classes.
+_TRANSIENT_CLASSES = ("08", "53", "57", "58")
+_TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03", "25P03", "25P04"})
+# Bad data and broken constraints: what a value causes, not the schema or the server.
+_RECORD_CLASSES = ("21", "22", "23")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed later: the server or the network was the reason."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state in _TRANSIENT_STATES or state[:2] in _TRANSIENT_CLASSES
+    if isinstance(error, asyncpg.InterfaceError):
+        # asyncpg raises these for connections that died below it, InternalClientError among them.
+        return True
+    return isinstance(error, asyncpg.InternalClientError | OSError | TimeoutError | EOFError)
+
+
+def is_record_fault(error: BaseException) -> bool:
+    """Whether a record's own content made the database refuse it."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "")[:2] in _RECORD_CLASSES
+    return False

@@ -1,0 +1,37 @@
+"""The event log: its port, PostgreSQL and Kafka behind it, and the loop that consumes it."""
+
+from libs.messaging.consumer import Batch, Consumer, ConsumerSettings, Handler, Outcome
+from libs.messaging.log import (
+    Assignment,
+    EventLog,
+    LogGap,
+    OffsetConflict,
+    Subscription,
+    TopicMissing,
+)
+from libs.messaging.postgres import PostgresLog
+from libs.messaging.records import SLOTS, Partition, Position, Reading, Received, Record, slot_of
+from libs.messaging.topics import Topic
+
+__all__ = [
+    "SLOTS",
+    "Assignment",
+    "Batch",
+    "Consumer",
+    "ConsumerSettings",
+    "EventLog",
+    "Handler",
+    "LogGap",
+    "OffsetConflict",
+    "Outcome",
+    "Partition",
+    "Position",
+    "PostgresLog",
+    "Reading",
+    "Received",
+    "Record",
+    "Subscription",
+    "Topic",
+    "TopicMissing",
+    "slot_of",
+]

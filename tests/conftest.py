@@ -1,0 +1,42 @@
+"""What all tests share: one PostgreSQL for the run, a fresh database for each test that asks."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from libs.database.embedded import EmbeddedPostgres
+from libs.messaging.schema import migrate_log
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of the run's own, with a template database that holds the log's tables."""
+    server = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")), settings={"fsync": "off"})
+
+    async def prepare() -> None:
+        await server.start()
+        connection = await asyncpg.connect(server.url())
+        await connection.execute("create database template_log")
+        await connection.close()
+        await migrate_log(server.url("template_log"))
+
+    asyncio.run(prepare())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a database that only this test uses, with the log's tables."""
+    name = f"test_{next(_numbers)}"
+    connection = await asyncpg.connect(postgres.url())
+    await connection.execute(f"create database {name} template template_log")
+    yield postgres.url(name)
+    await connection.execute(f"drop database {name} with (force)")
+    await connection.close()
