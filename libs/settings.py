@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-Role = Literal["serve", "consume", "relay", "all"]
+Role = Literal["serve", "consume", "relay", "migrate", "all"]
 
 
 class _PrefixThenPlain(PydanticBaseSettingsSource):

@@ -32,6 +32,7 @@ def generate(target: Path) -> None:
 
 def differences(expected: Path, actual: Path) -> list[str]:
     """Name the generated files that are missing, extra or different in `actual`."""
+
     def names(folder: Path) -> set[str]:
         return {str(p.relative_to(folder)) for p in folder.rglob("*_pb2*") if p.suffix in (".py", ".pyi")}
 
@@ -42,7 +43,9 @@ def differences(expected: Path, actual: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if anything is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; fail if anything is out of date"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))

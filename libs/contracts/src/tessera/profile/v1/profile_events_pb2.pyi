@@ -59,7 +59,7 @@ class ProfileUpdated(_message.Message):
     CONSENT_CHANGES_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_ADDED_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_REMOVED_FIELD_NUMBER: _builtins.int
-    ABSORBED_PROFILE_ID_FIELD_NUMBER: _builtins.int
+    ABSORBED_PROFILE_IDS_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
     """The profile that changed: the record's key."""
     revision: _builtins.int
@@ -72,8 +72,6 @@ class ProfileUpdated(_message.Message):
     """Further steps of the same change follow: evaluate after the last."""
     merged_into: _builtins.str
     """Set on an absorbed profile's last step: its life goes on under this id."""
-    absorbed_profile_id: _builtins.str
-    """The profile that was absorbed by this step."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_ingest_events_pb2.EventCollected]:
         """The events that are now the profile's own, in the order in which they were applied."""
@@ -94,6 +92,10 @@ class ProfileUpdated(_message.Message):
     def identifiers_removed(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identifier]:
         """The identifiers that it lost: seen under two user ids, they join nobody."""
 
+    @_builtins.property
+    def absorbed_profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The profiles that were absorbed by this step."""
+
     def __init__(
         self,
         *,
@@ -107,11 +109,11 @@ class ProfileUpdated(_message.Message):
         consent_changes: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
         identifiers_added: _abc.Iterable[_profile_pb2.Identifier] | None = ...,
         identifiers_removed: _abc.Iterable[_profile_pb2.Identifier] | None = ...,
-        absorbed_profile_id: _builtins.str = ...,
+        absorbed_profile_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed_profile_id", b"absorbed_profile_id", "consent_changes", b"consent_changes", "events", b"events", "identifiers_added", b"identifiers_added", "identifiers_removed", b"identifiers_removed", "merged_into", b"merged_into", "more", b"more", "moved", b"moved", "profile_id", b"profile_id", "revision", b"revision", "trait_changes", b"trait_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed_profile_ids", b"absorbed_profile_ids", "consent_changes", b"consent_changes", "events", b"events", "identifiers_added", b"identifiers_added", "identifiers_removed", b"identifiers_removed", "merged_into", b"merged_into", "more", b"more", "moved", b"moved", "profile_id", b"profile_id", "revision", b"revision", "trait_changes", b"trait_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,112 @@
+"""What the processes of all services have in common: their foundations, their roles, their end."""
+
+import argparse
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import structlog
+from pydantic import ValidationError
+
+from libs import lifecycle, rpc
+from libs.database import Database, migrate, open_database
+from libs.lifecycle import Component
+from libs.messaging import EventLog
+from libs.messaging.opening import open_event_log, upkeep
+from libs.messaging.schema import migrate_log
+from libs.messaging.topics import owned_by
+from libs.observability import configure_logs, configure_traces, serve_metrics, stop_traces
+from libs.rpc.server import Service
+from libs.settings import Role, ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Foundations:
+    """What a service is built on."""
+
+    settings: ServiceSettings
+    role: Role
+    database: Database
+    event_log: EventLog
+
+    @property
+    def serves(self) -> bool:
+        """Whether this process answers calls."""
+        return self.role in ("serve", "all")
+
+    @property
+    def consumes(self) -> bool:
+        """Whether this process reads the log."""
+        return self.role in ("consume", "all")
+
+    async def run(self, services: Sequence[Service] = (), components: Sequence[Component] = ()) -> None:
+        """Run until stopped: health and metrics in every role, `services` where this process serves."""
+        settings = self.settings
+        keys = rpc.ApiKeys.load(settings.api_keys_file) if settings.api_keys_file else rpc.ApiKeys()
+        server = rpc.RpcServer(
+            settings.grpc_address,
+            services if self.serves else (),
+            api_keys=keys,
+            tls=self.tls,
+            checks={"database": self.database.check, "event log": self.event_log.check},
+        )
+        await server.start()
+        kept = upkeep(self.database, self.event_log, settings) if self.role in ("relay", "all") else ()
+        metrics = serve_metrics(settings.metrics_address)
+        await lifecycle.run_until_stopped(server, metrics, *kept, *components)
+
+    @property
+    def tls(self) -> rpc.Tls | None:
+        """The certificates of servers and channels."""
+        settings = self.settings
+        return rpc.Tls.of(settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file)
+
+
+@asynccontextmanager
+async def open_foundations(
+    settings: ServiceSettings, role: Role, migrations: Path
+) -> AsyncIterator[Foundations]:
+    """Connect to the database and the log; in the roles `all` and `migrate`, create what they lack."""
+    service = settings.service
+    if role in ("all", "migrate"):
+        await migrate_log(settings.database_url)
+        await migrate(settings.database_url, migrations, service)
+    async with (
+        open_database(settings.database_url, f"{service} {role}") as database,
+        open_event_log(database, settings) as event_log,
+    ):
+        if role in ("all", "migrate"):
+            await event_log.declare(owned_by(service))
+        yield Foundations(settings, role, database, event_log)
+
+
+def main(
+    settings_type: type[Settings],
+    run: Callable[[Settings, Role], Coroutine[Any, Any, None]],
+) -> int:
+    """The command line of `python -m services.<service>`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--role", choices=get_args(Role), default="all", help="what this process does")
+    role: Role = parser.parse_args().role
+    try:
+        settings = settings_type()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        print(f"wrong settings: {error}", file=sys.stderr)  # noqa: T201 - logs are not configured yet
+        return 2
+    configure_logs(settings.service, settings.log_format, settings.log_level)
+    configure_traces(settings.service, settings.trace_endpoint, settings.trace_ratio)
+    try:
+        rpc.run(run(settings, role))
+    except Exception:
+        log.exception("process failed", role=role)
+        return 1
+    finally:
+        stop_traces()
+    return 0

@@ -1,0 +1,189 @@
+"""Between the contracts' messages and the domain."""
+
+import uuid
+from collections.abc import Iterable
+
+import orjson
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.addresses import normal_email, normal_phone
+from libs.errors import Invalid
+from services.profile.domain import (
+    ANONYMOUS_ID,
+    EMAIL,
+    PHONE,
+    USER_ID,
+    Change,
+    Event,
+    Profile,
+    kind_of,
+    strongest_first,
+)
+from tessera.ingest.v1 import event_pb2, ingest_events_pb2
+from tessera.profile.v1 import profile_events_pb2, profile_pb2
+
+UPDATED = "tessera.profile.v1.ProfileUpdated"
+CLOCK = "tessera.profile.v1.ClockAdvanced"
+
+_KINDS = {
+    profile_pb2.IDENTIFIER_KIND_USER_ID: USER_ID,
+    profile_pb2.IDENTIFIER_KIND_EMAIL: EMAIL,
+    profile_pb2.IDENTIFIER_KIND_PHONE: PHONE,
+    profile_pb2.IDENTIFIER_KIND_ANONYMOUS_ID: ANONYMOUS_ID,
+}
+_KINDS_OF = {letter: kind for kind, letter in _KINDS.items()}
+# A step is a record on the log: a part of a large batch gets a step of its own.
+_STEP_BYTES = 400_000
+_EVENTS_TAG = b"\x52"  # field 10 of ProfileUpdated, length-delimited
+
+
+def event_of(record: bytes) -> Event:
+    """An event from the record of `tessera.ingest.events`; Invalid where it can't be read."""
+    try:
+        pb = ingest_events_pb2.EventCollected.FromString(record)
+    except DecodeError as error:
+        raise Invalid("record", f"not an EventCollected: {error}") from error
+    if len(pb.event_id) != 16:
+        raise Invalid("event_id", "must have 16 bytes")
+    named = ((USER_ID, pb.user_id), (EMAIL, pb.email), (PHONE, pb.phone), (ANONYMOUS_ID, pb.anonymous_id))
+    identifiers = [f"{kind}:{value}" for kind, value in named if value]
+    if pb.previous_id and pb.previous_id != pb.anonymous_id:
+        identifiers.append(f"{ANONYMOUS_ID}:{pb.previous_id}")
+    identify = pb.type == event_pb2.EVENT_TYPE_IDENTIFY
+    return Event(
+        event_id=pb.event_id,
+        trusted=pb.source_kind == event_pb2.SOURCE_KIND_SERVER,
+        time=micros(pb.event_time),
+        received=micros(pb.received_time),
+        identifiers=tuple(identifiers),
+        traits=orjson.loads(pb.traits_json) if identify and pb.traits_json else {},
+        consent=dict(pb.consent) if pb.consent else {},
+        body=record,
+    )
+
+
+def micros(time: Timestamp) -> int:
+    """Microseconds since 1970."""
+    return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def timestamp(value: int) -> Timestamp:
+    """From microseconds since 1970."""
+    seconds, rest = divmod(value, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def bodies_of(change: Change) -> list[bytes]:
+    """A change as the bodies of one or more steps: ProfileUpdated without id and revision.
+
+    Serialized messages that follow each other parse as one, so the collected events are copied as
+    the bytes that they came in.
+    """
+    profile = change.profile
+    head = profile_events_pb2.ProfileUpdated(
+        trait_changes=[_trait_change(profile, name) for name in sorted(change.traits)],
+        consent_changes={name: profile.consent[name].granted for name in change.consent},
+        identifiers_added=[identifier_pb(i) for i in change.added],
+        identifiers_removed=[identifier_pb(i) for i in change.removed],
+        absorbed_profile_ids=[absorbed.profile.profile_id for absorbed in change.absorbed],
+    ).SerializeToString()
+    bodies, parts, size = [], [head], len(head)
+    for event in change.events:
+        if size + len(event.body) > _STEP_BYTES and size:
+            bodies.append(b"".join(parts))
+            parts, size = [], 0
+        parts += (_EVENTS_TAG, _varint(len(event.body)), event.body)
+        size += len(event.body)
+    bodies.append(b"".join(parts))
+    return bodies
+
+
+def tombstone_body(survivor_id: str) -> bytes:
+    """An absorbed profile's last step."""
+    return profile_events_pb2.ProfileUpdated(merged_into=survivor_id).SerializeToString()
+
+
+def update_bytes(
+    profile_id: str, revision: int, body: bytes, moved: bool = False, more: bool = False
+) -> bytes:
+    """The record of a step."""
+    head = profile_events_pb2.ProfileUpdated(profile_id=profile_id, revision=revision, moved=moved, more=more)
+    return head.SerializeToString() + body
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def _trait_change(profile: Profile, name: str) -> profile_events_pb2.TraitChange:
+    trait = profile.traits[name]
+    return profile_events_pb2.TraitChange(
+        name=name,
+        value_json=b"" if trait.value is None else orjson.dumps(trait.value),
+        time=timestamp(trait.time),
+        event_id=trait.event_id,
+    )
+
+
+def identifier_pb(identifier: str) -> profile_pb2.Identifier:
+    """To the contract."""
+    return profile_pb2.Identifier(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
+
+
+def identifier_of(pb: profile_pb2.Identifier) -> str:
+    """From the contract, in normal form; Invalid for an unknown kind or a wrong value."""
+    kind = _KINDS.get(pb.kind)
+    if kind is None:
+        raise Invalid("identifier.kind", "is required")
+    value: str | None = pb.value
+    if kind == EMAIL:
+        value = normal_email(pb.value)
+    elif kind == PHONE:
+        value = normal_phone(pb.value)
+    if not value:
+        raise Invalid("identifier.value", "is no value of that kind")
+    return f"{kind}:{value}"
+
+
+def profile_pb(profile: Profile) -> profile_pb2.Profile:
+    """To the contract."""
+    traits = {name: trait.value for name, trait in profile.traits.items() if trait.value is not None}
+    return profile_pb2.Profile(
+        profile_id=profile.profile_id,
+        revision=profile.revision,
+        identifiers=[identifier_pb(i) for i in strongest_first(profile.identifiers)],
+        traits_json=orjson.dumps(traits, option=orjson.OPT_SORT_KEYS),
+        consent={purpose: choice.granted for purpose, choice in profile.consent.items()},
+        event_count=profile.events,
+        create_time=timestamp(profile.created),
+        absorbed_profile_ids=profile.absorbed,
+    )
+
+
+def updates_pb(
+    profile_id: str, steps: Iterable[tuple[int, bool, bytes]]
+) -> list[profile_events_pb2.ProfileUpdated]:
+    """Steps as the records that a reader of the topic would have seen."""
+    return [
+        profile_events_pb2.ProfileUpdated.FromString(update_bytes(profile_id, revision, body, moved))
+        for revision, moved, body in steps
+    ]
+
+
+def events_in(body: bytes) -> list[ingest_events_pb2.EventCollected]:
+    """The events of a step, in the order in which they were applied."""
+    return list(profile_events_pb2.ProfileUpdated.FromString(body).events)
+
+
+def profile_id(value: str) -> str:
+    """A profile id in its normal form; Invalid where it is none."""
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        raise Invalid("profile_id", "must be a UUID") from None

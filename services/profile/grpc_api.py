@@ -1,0 +1,89 @@
+"""The gRPC API of profile."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+
+from libs import rpc
+from libs.errors import Invalid
+from services.profile import convert
+from services.profile.handlers import Profiles
+from tessera.ingest.v1 import ingest_events_pb2
+from tessera.profile.v1 import profile_service_pb2 as pb
+from tessera.profile.v1 import profile_service_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_NEWEST = 1 << 62
+
+
+class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
+    """Translates calls for the use cases."""
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+
+    async def GetProfile(self, request: pb.GetProfileRequest, context: Context) -> pb.GetProfileResponse:
+        if request.WhichOneof("by") == "identifier":
+            identifier = convert.identifier_of(request.identifier)
+            profile = await self._profiles.find(identifier, request.min_revision)
+        else:
+            profile_id = convert.profile_id(request.profile_id)
+            profile = await self._profiles.get(profile_id, request.min_revision)
+        return pb.GetProfileResponse(profile=convert.profile_pb(profile))
+
+    async def BatchGetProfiles(
+        self, request: pb.BatchGetProfilesRequest, context: Context
+    ) -> pb.BatchGetProfilesResponse:
+        profiles = await self._profiles.batch(_ids(request.profile_ids))
+        return pb.BatchGetProfilesResponse(
+            profiles={asked: convert.profile_pb(profile) for asked, profile in profiles.items()}
+        )
+
+    async def ListProfiles(
+        self, request: pb.ListProfilesRequest, context: Context
+    ) -> pb.ListProfilesResponse:
+        size = rpc.page_size(request.page_size, 50, 1000)
+        (after,) = rpc.decode_token(request.page_token, tuple[str]) or ("",)
+        profiles, total = await self._profiles.page(after, size)
+        token = rpc.encode_token(profiles[-1].profile_id) if len(profiles) == size else ""
+        return pb.ListProfilesResponse(
+            profiles=[convert.profile_pb(p) for p in profiles], next_page_token=token, total_size=total
+        )
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        size = rpc.page_size(request.page_size, 50, 500)
+        revision, place = rpc.decode_token(request.page_token, tuple[int, int]) or (_NEWEST, _NEWEST)
+        profile_id = convert.profile_id(request.profile_id)
+        found: list[tuple[int, int, ingest_events_pb2.EventCollected]] = []
+        # A step holds at least no event and at most many: read steps until the page is full.
+        before = revision + 1
+        while len(found) <= size:
+            steps = await self._profiles.steps(profile_id, before, size + 1)
+            for step in steps:
+                events = list(enumerate(convert.events_in(step.body)))
+                found += [(step.revision, i, event) for i, event in reversed(events)]
+            found = [entry for entry in found if entry[:2] < (revision, place)]
+            if len(steps) <= size:
+                break
+            before = steps[-1].revision
+        page = found[:size]
+        token = rpc.encode_token(*page[-1][:2]) if len(found) > size else ""
+        return pb.ListEventsResponse(events=[event for *_, event in page], next_page_token=token)
+
+    async def ReadHistory(
+        self, request: pb.ReadHistoryRequest, context: Context
+    ) -> AsyncIterator[pb.ReadHistoryResponse]:
+        async for part in self._profiles.histories(_ids(request.profile_ids)):
+            steps = [(step.revision, step.moved, step.body) for step in part.steps]
+            yield pb.ReadHistoryResponse(
+                profile_id=part.profile_id,
+                updates=convert.updates_pb(part.profile_id, steps),
+                revision=part.revision,
+            )
+
+
+def _ids(profile_ids: Sequence[str]) -> list[str]:
+    if not 1 <= len(profile_ids) <= 1000:
+        raise Invalid("profile_ids", "must name from 1 to 1,000 profiles")
+    return [convert.profile_id(profile_id) for profile_id in profile_ids]

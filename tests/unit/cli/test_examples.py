@@ -1,0 +1,148 @@
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import liquid
+import orjson
+import pytest
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+
+from tessera.render.v1.message_pb2 import Campaign
+from tessera.segment.v1.segment_pb2 import Segment, Trigger
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+SHOPS = ["shop", "online-retail"]
+PARTS = {"subject.liquid", "preheader.liquid", "html.liquid", "text.liquid"}
+TEMPLATES = sorted(EXAMPLES.glob("*/templates/*"))
+CONTEXT: dict[str, Any] = {
+    "profile": {"traits": {"first_name": "Ada", "country": "France", "plan": "club"}},
+    "segments": ["just-ordered"],
+    "recommendations": [
+        {"product_id": "P-1", "name": "WHITE LANTERN", "price": 3.5, "url": "", "reason": "similar"},
+        {"product_id": "P-2", "name": "Teapot", "price": 12.05, "url": "https://x.example.com/"},
+    ],
+    "event": {
+        "order_id": "S-1",
+        "revenue": 28.05,
+        "name": "Teapot",
+        "price": 12.05,
+        "products": [{"product_id": "P-2", "name": "Teapot", "price": 12.05, "quantity": 2}],
+    },
+    "campaign": {"campaign_id": "c"},
+    "unsubscribe_url": "https://shop.example.com/unsubscribe/1",
+}
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _read(shop: str, what: str) -> list[dict[str, Any]]:
+    content = tomllib.loads((EXAMPLES / shop / f"{what}.toml").read_text())
+
+    assert {what} == set(content)
+    return list(content[what])
+
+
+def _seconds(delay: str) -> int:
+    return int(delay[:-1]) * _UNITS[delay[-1]]
+
+
+def _ids(tables: list[dict[str, Any]], field: str) -> set[str]:
+    ids = [table[field] for table in tables]
+
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,63}", of) for of in ids)
+    return set(ids)
+
+
+def _as(kind: type[Message], table: dict[str, Any]) -> None:
+    """Fails where a field is not in the contract."""
+    ParseDict(table, kind())
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_segments_have_the_contract_s_fields(shop: str) -> None:
+    segments = _read(shop, "segments")
+
+    assert len(segments) >= 6
+    assert _ids(segments, "segment_id")
+    for segment in segments:
+        _as(Segment, segment)
+        assert segment["expression"]
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_triggers_have_the_contract_s_fields_and_one_fires_within_seconds(shop: str) -> None:
+    triggers = _read(shop, "triggers")
+    delays = [_seconds(trigger["delay"]) for trigger in triggers]
+
+    assert _ids(triggers, "trigger_id")
+    assert min(delays) <= 5
+    assert max(delays) <= 30 * 86400
+    for trigger, delay in zip(triggers, delays, strict=True):
+        _as(Trigger, {**trigger, "delay": f"{delay}s"})
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_campaigns_name_what_exists(shop: str) -> None:
+    campaigns = _read(shop, "campaigns")
+    segments = _ids(_read(shop, "segments"), "segment_id")
+    triggers = _ids(_read(shop, "triggers"), "trigger_id")
+    templates = {folder.name for folder in (EXAMPLES / shop / "templates").iterdir()}
+
+    assert _ids(campaigns, "campaign_id")
+    assert templates == {campaign["template_id"] for campaign in campaigns}
+    for campaign in campaigns:
+        _as(Campaign, {**campaign, "stream": f"STREAM_{campaign['stream'].upper()}"})
+        assert ("segment_id" in campaign) != ("trigger_id" in campaign)
+        if "segment_id" in campaign:
+            assert campaign["segment_id"] in segments
+        else:
+            assert campaign["trigger_id"] in triggers
+        assert campaign.get("recommendations", 0) <= 20
+        assert campaign["max_age_seconds"] <= 7 * 86400
+
+
+@pytest.mark.parametrize("folder", TEMPLATES, ids=lambda folder: f"{folder.parts[-3]}-{folder.name}")
+@pytest.mark.parametrize("escape", [False, True])
+def test_a_template_renders_with_nothing_and_with_everything(folder: Path, escape: bool) -> None:
+    environment = liquid.Environment(autoescape=escape)
+
+    assert PARTS == {part.name for part in folder.iterdir()}
+    for part in folder.iterdir():
+        template = environment.from_string(part.read_text())
+        bare, full = template.render(), template.render(**CONTEXT)
+        assert bare.strip()
+        assert full.strip()
+        if part.name in {"html.liquid", "text.liquid"}:
+            assert CONTEXT["unsubscribe_url"] in full
+            assert "Unsubscribe" not in bare
+        if part.name in {"subject.liquid", "preheader.liquid"}:
+            assert "\n" not in full.strip()
+
+
+def test_prices_keep_two_decimals() -> None:
+    part = EXAMPLES / "shop" / "templates" / "order-thanks" / "html.liquid"
+    rendered = liquid.Environment().from_string(part.read_text()).render(**CONTEXT)
+
+    assert "€12.05" in rendered
+    assert "€3.50" in rendered
+    assert "€28.05" in rendered
+
+
+def test_a_name_in_upper_case_is_toned_down() -> None:
+    part = EXAMPLES / "online-retail" / "templates" / "order-thanks" / "html.liquid"
+    rendered = liquid.Environment().from_string(part.read_text()).render(**CONTEXT)
+
+    assert "White lantern" in rendered
+
+
+def test_the_catalog_has_about_sixty_products_with_their_own_ids_and_pages() -> None:
+    products = orjson.loads((EXAMPLES / "shop" / "catalog.json").read_bytes())
+
+    assert 50 <= len(products) <= 70
+    for field in ("product_id", "name", "url"):
+        assert len(products) == len({product[field] for product in products})
+    assert all(product["url"].startswith("https://shop.example.com/") for product in products)
+    assert all(0 < product["price"] < 1000 and product["category"] for product in products)
