@@ -1,0 +1,137 @@
+"""Sources and rejected events in PostgreSQL, accepted events on the log."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Row, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from libs.database import Database
+from libs.messaging import EventLog, Record
+from libs.messaging.topics import INGEST_EVENTS, INGEST_IMPORTS, Topic
+from libs.observability import traces
+from services.ingest import convert
+from services.ingest.domain import MOST_EVENT_BYTES, Collected, Source
+from services.ingest.ports import KeptRejection, Rejected
+from services.ingest.tables import REJECTIONS, SOURCES
+
+# Sources rarely change, but a key that was just made elsewhere must work soon.
+_FORGET_SECONDS = 10.0
+
+
+class SqlSources:
+    """Sources, remembered for a few seconds."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[str, Source] = {}
+        self._until = 0.0
+
+    async def by_key(self, write_key: str) -> Source | None:
+        return next((s for s in (await self._current()).values() if s.write_key == write_key), None)
+
+    async def by_id(self, source_id: str) -> Source | None:
+        return (await self._current()).get(source_id)
+
+    async def create(self, source: Source) -> Source:
+        async with self._database.query() as connection:
+            await connection.execute(
+                upsert(SOURCES)
+                .values(
+                    source_id=source.source_id,
+                    trusted=source.trusted,
+                    write_key=source.write_key,
+                    default_consent=dict(source.default_consent),
+                )
+                .on_conflict_do_nothing(index_elements=[SOURCES.c.source_id])
+            )
+            found = await connection.execute(select(SOURCES).where(SOURCES.c.source_id == source.source_id))
+            stored = _source(found.one())
+        self._until = 0.0
+        return stored
+
+    async def all(self) -> list[Source]:
+        async with self._database.query() as connection:
+            return [
+                _source(r) for r in await connection.execute(select(SOURCES).order_by(SOURCES.c.source_id))
+            ]
+
+    async def _current(self) -> dict[str, Source]:
+        if self._clock() >= self._until:
+            self._known = {source.source_id: source for source in await self.all()}
+            self._until = self._clock() + _FORGET_SECONDS
+        return self._known
+
+
+def _source(row: Row[tuple[object, ...]]) -> Source:
+    return Source(row.source_id, row.trusted, row.write_key, row.default_consent)
+
+
+class SqlRejections:
+    """Events that were not accepted."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, rejected: Sequence[Rejected]) -> None:
+        rows = [
+            {
+                "source_id": r.source_id,
+                "received": r.received,
+                "field": r.field[:200],
+                "reason": r.reason[:1000],
+                "body": r.body[:MOST_EVENT_BYTES],
+            }
+            for r in rejected
+        ]
+        async with self._database.query() as connection:
+            await connection.execute(insert(REJECTIONS), rows)
+
+    async def page(self, before: int, limit: int, source_id: str) -> list[KeptRejection]:
+        query = select(REJECTIONS).where(REJECTIONS.c.rejection_id < before)
+        if source_id:
+            query = query.where(REJECTIONS.c.source_id == source_id)
+        query = query.order_by(REJECTIONS.c.rejection_id.desc()).limit(limit)
+        async with self._database.query() as connection:
+            return [
+                KeptRejection(
+                    row.rejection_id, Rejected(row.source_id, row.received, row.field, row.reason, row.body)
+                )
+                for row in await connection.execute(query)
+            ]
+
+
+class LoggedEvents:
+    """Accepted events on the log."""
+
+    def __init__(self, event_log: EventLog, rng: random.Random) -> None:
+        self._log = event_log
+        self._rng = rng
+
+    async def store(self, collected: Sequence[Collected]) -> None:
+        await self._publish(INGEST_EVENTS, collected)
+
+    async def store_imports(self, collected: Sequence[Collected]) -> None:
+        await self._publish(INGEST_IMPORTS, collected)
+
+    async def _publish(self, topic: Topic, collected: Sequence[Collected]) -> None:
+        await self._log.publish(topic, [self._record(event) for event in collected])
+
+    def _record(self, event: Collected) -> Record:
+        return Record(
+            key=event.key.encode(),
+            type=convert.COLLECTED,
+            value=convert.collected_bytes(event),
+            time=event.received_time,
+            headers=self._trace(),
+        )
+
+    def _trace(self) -> dict[str, str] | None:
+        """A sampled event is one trace from here to its message."""
+        current = traces.current_traceparent()
+        if current is None or not traces.is_sampled(current):
+            if not traces.should_sample(self._rng):
+                return None
+            current = traces.new_traceparent(sampled=True)
+        return {"traceparent": current}

@@ -1,0 +1,14 @@
+"""What ingest is told by its environment."""
+
+from typing import ClassVar
+
+from libs.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Names begin with `INGEST_`, or are shared by all services."""
+
+    service: ClassVar[str] = "ingest"
+
+    http_address: str = "127.0.0.1:8080"
+    """Where the tracking API listens, as `host:port`."""
