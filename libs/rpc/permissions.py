@@ -1,0 +1,97 @@
+"""Who may call what: permissions from the contract, API keys from a file."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+import msgspec
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+
+from libs.errors import PermissionDenied, Unauthenticated
+from libs.rpc.calls import ANONYMOUS, Caller
+from tessera.options.v1 import options_pb2
+
+PUBLIC: Final = "public"
+
+_Permission = Annotated[str, msgspec.Meta(pattern=r"^(\*|([a-z_]+\.)+(\*|[a-z_]+))$")]
+
+
+class _Key(msgspec.Struct, forbid_unknown_fields=True):
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    permissions: list[_Permission]
+
+
+class ApiKeys:
+    """The known keys, by the hash of each: the keys themselves are stored nowhere."""
+
+    def __init__(self, callers: Mapping[str, Caller] | None = None) -> None:
+        """Take callers by the SHA-256 of their keys, in lower-case hex; without any, nobody is known."""
+        self._callers = dict(callers or {})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `{"name": {"sha256": "<hex>", "permissions": ["profile.read", "segment.*", "*"]}}`.
+
+        Raises `ValueError` with the place of the mistake, `OSError` where the file can't be read.
+        """
+        try:
+            keys = msgspec.json.decode(path.read_bytes(), type=dict[str, _Key])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"API keys in {path}: {error}") from error
+        callers: dict[str, Caller] = {}
+        for name, key in keys.items():
+            if key.sha256 in callers:
+                raise ValueError(f"API keys in {path}: {name} and {callers[key.sha256].name} share one key")
+            callers[key.sha256] = Caller(name, frozenset(key.permissions))
+        return cls(callers)
+
+    def caller_of(self, authorization: str) -> Caller | None:
+        """Return who sent `Bearer <key>`, or None where the key is unknown or there is none."""
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            return None
+        # Looked up by its hash: how long that takes tells nothing about the keys that exist.
+        return self._callers.get(hashlib.sha256(key.strip().encode()).hexdigest())
+
+
+def admit(permission: str, authorization: str, keys: ApiKeys) -> Caller:
+    """Return who calls a method that needs `permission`; anybody, even unknown, where that is `public`.
+
+    Raises `Unauthenticated` without a known key, `PermissionDenied` where the key lacks the permission.
+    """
+    known = keys.caller_of(authorization) if authorization else None
+    if permission == PUBLIC:
+        return known or ANONYMOUS
+    if known is None:
+        raise Unauthenticated("an API key is needed: metadata `authorization: Bearer <key>`")
+    if not known.may(permission):
+        raise PermissionDenied(f"{known.name} lacks {permission}", permission=permission)
+    return known
+
+
+def permissions_of(service: ServiceDescriptor) -> dict[str, str]:
+    """Return the permission that each method needs, by its path, such as `/grpc.health.v1.Health/Check`.
+
+    Raises `ValueError` for a method that names none, and for one that takes a stream, which the
+    interceptors do not guard.
+    """
+    permissions = {}
+    for method in service.methods:
+        permission = method.GetOptions().Extensions[options_pb2.permission]
+        if not permission:
+            raise ValueError(f"{method.full_name} names no permission: set (tessera.options.v1.permission)")
+        if method.client_streaming:
+            raise ValueError(f"{method.full_name} takes a stream of requests, which is not supported")
+        permissions[f"/{service.full_name}/{method.name}"] = permission
+    return permissions
+
+
+def permissions_of_all(services: Iterable[str]) -> dict[str, str]:
+    """Return `permissions_of` for services named in full, such as `tessera.profile.v1.ProfileService`."""
+    pool = descriptor_pool.Default()
+    every: dict[str, str] = {}
+    for name in services:
+        every |= permissions_of(pool.FindServiceByName(name))
+    return every

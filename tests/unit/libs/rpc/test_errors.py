@@ -1,0 +1,215 @@
+"""What a caller learns of an error."""
+
+import asyncio
+import base64
+import re
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc import StatusCode
+from grpc_status import rpc_status
+
+from libs import errors, rpc
+from libs.rpc.status import STATUS_OF, refusal
+from tessera.profile.v1.profile_service_pb2 import ReadHistoryRequest, ReadHistoryResponse
+
+EACH_ERROR = [
+    (errors.Invalid("user.email", "has no @"), StatusCode.INVALID_ARGUMENT),
+    (errors.NotFound("no profile 7", profile_id=7), StatusCode.NOT_FOUND),
+    (errors.Conflict("it has changed", revision=3), StatusCode.ABORTED),
+    (errors.FailedPrecondition("not yet", revision=3), StatusCode.FAILED_PRECONDITION),
+    (errors.Unauthenticated("who are you?"), StatusCode.UNAUTHENTICATED),
+    (errors.PermissionDenied("not for you", permission="x.y"), StatusCode.PERMISSION_DENIED),
+    (errors.ResourceExhausted("slower", limit=10), StatusCode.RESOURCE_EXHAUSTED),
+    (errors.Unavailable("no database"), StatusCode.UNAVAILABLE),
+]
+
+
+def test_every_error_has_a_status_of_its_own() -> None:
+    assert set(errors.TesseraError.__subclasses__()) == set(STATUS_OF)
+    assert len(STATUS_OF) == len(set(STATUS_OF.values()))
+
+
+@pytest.mark.parametrize(("error", "code"), EACH_ERROR, ids=lambda value: type(value).__name__)
+async def test_an_error_arrives_as_it_was_raised(
+    profiles: Any, stub: Any, request_: Any, error: errors.TesseraError, code: StatusCode
+) -> None:
+    async def get(_: Any) -> Any:
+        raise error
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+    status = rpc_status.from_call(failed.value)
+    info = ErrorInfo()
+    status.details[0].Unpack(info)
+    actual = rpc.error_from(failed.value)
+
+    assert code is failed.value.code()
+    assert (error.reason, "tessera", error.metadata) == (info.reason, info.domain, dict(info.metadata))
+    assert (type(error), error.message, error.metadata) == (type(actual), actual.message, actual.metadata)
+
+
+async def test_an_invalid_field_keeps_its_name_and_problem(profiles: Any, stub: Any, request_: Any) -> None:
+    async def get(_: Any) -> Any:
+        raise errors.Invalid("user.email", "has no @")
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+    actual = rpc.error_from(failed.value)
+
+    assert isinstance(actual, errors.Invalid)
+    assert ("user.email", "has no @") == (actual.field, actual.problem)
+
+
+async def test_a_subclass_of_an_error_has_its_status_and_its_own_reason(
+    profiles: Any, stub: Any, request_: Any
+) -> None:
+    class NoSuchModel(errors.NotFound):
+        reason = "NO_SUCH_MODEL"
+
+    async def get(_: Any) -> Any:
+        raise NoSuchModel("no model")
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+
+    assert StatusCode.NOT_FOUND is failed.value.code()
+    assert b"NO_SUCH_MODEL" in dict(failed.value.trailing_metadata())["grpc-status-details-bin"]
+    assert errors.NotFound is type(rpc.error_from(failed.value))
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("secret"), errors.TesseraError("secret"), TimeoutError("secret")]
+)
+async def test_an_unforeseen_error_hides_its_detail(
+    profiles: Any, stub: Any, request_: Any, lines: Any, error: Exception
+) -> None:
+    async def get(_: Any) -> Any:
+        raise error
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+    (line,) = [line for line in lines() if line["event"] == "call failed"]
+
+    assert StatusCode.INTERNAL is failed.value.code()
+    assert "secret" not in repr(failed.value)
+    assert "secret" not in repr(list(failed.value.trailing_metadata()))
+    assert errors.TesseraError is type(rpc.error_from(failed.value))
+    assert ("error", "INTERNAL") == (line["level"], line["code"])
+    assert re.search(r"Traceback.*in get\n.*secret", line["exception"], re.DOTALL)
+
+
+async def test_a_status_that_the_handler_chose_itself_stands(
+    running: Any, profiles: Any, stub: Any, request_: Any, lines: Any
+) -> None:
+    async def get(context: Any) -> Any:
+        await context.abort(StatusCode.OUT_OF_RANGE, "too far")
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+
+    running.stopping.set()
+    await running.task  # the caller may know before the line is written
+    codes = [line["code"] for line in lines() if line["event"] == "call refused"]
+
+    assert (StatusCode.OUT_OF_RANGE, "too far") == (failed.value.code(), failed.value.details())
+    assert ["OUT_OF_RANGE"] == codes
+
+
+async def test_a_message_too_long_for_a_header_is_cut(profiles: Any, stub: Any, request_: Any) -> None:
+    wide = "\N{WOMAN}" * 10_000
+
+    async def get(_: Any) -> Any:
+        raise errors.NotFound(wide, **{f"name{number}": wide for number in range(99)})
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+    error = rpc.error_from(failed.value)
+    details = refusal(error).details
+
+    assert isinstance(error, errors.NotFound)
+    assert ("\N{WOMAN}" * 150, "\N{WOMAN}" * 50) == (error.message, error.metadata["name0"])
+    assert 6000 > len(quote(error.message)) + len(base64.b64encode(details))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (StatusCode.UNAVAILABLE, errors.Unavailable),
+        (StatusCode.DEADLINE_EXCEEDED, errors.Unavailable),
+        (StatusCode.NOT_FOUND, errors.NotFound),
+        (StatusCode.INVALID_ARGUMENT, errors.Invalid),
+        (StatusCode.UNKNOWN, errors.TesseraError),
+    ],
+)
+def test_a_status_without_details_is_told_by_its_code(code: StatusCode, kind: type[Exception]) -> None:
+    bare = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "words")
+    garbled = grpc.aio.AioRpcError(
+        code, grpc.aio.Metadata(), grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff")), "words"
+    )
+
+    assert kind is type(rpc.error_from(bare))
+    assert kind is type(rpc.error_from(garbled))
+
+
+async def test_a_stream_that_fails_delivers_what_it_had(profiles: Any, stub: Any) -> None:
+    async def generate(_: Any, __: Any) -> Any:
+        yield ReadHistoryResponse(profile_id="1")
+        raise errors.Conflict("it has changed")
+
+    async def write(_: Any, context: Any) -> None:
+        await context.write(ReadHistoryResponse(profile_id="1"))
+        raise errors.Conflict("it has changed")
+
+    for profiles.read in (generate, write):
+        call = stub.ReadHistory(ReadHistoryRequest())
+        first = await call.read()
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call.read()
+
+        assert "1" == first.profile_id
+        assert isinstance(rpc.error_from(failed.value), errors.Conflict)
+
+
+async def test_both_styles_of_stream_end_well(profiles: Any, stub: Any) -> None:
+    async def generate(_: Any, __: Any) -> Any:
+        for number in range(3):
+            yield ReadHistoryResponse(profile_id=str(number))
+
+    async def write(_: Any, context: Any) -> None:
+        for number in range(3):
+            await context.write(ReadHistoryResponse(profile_id=str(number)))
+
+    for profiles.read in (generate, write):
+        received = [response.profile_id async for response in stub.ReadHistory(ReadHistoryRequest())]
+
+        assert ["0", "1", "2"] == received
+
+
+async def test_a_stream_whose_reader_leaves_is_closed(profiles: Any, stub: Any, lines: Any) -> None:
+    closed = asyncio.Event()
+
+    async def generate(_: Any, __: Any) -> Any:
+        try:
+            yield ReadHistoryResponse(profile_id="1")
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    profiles.read = generate
+    call = stub.ReadHistory(ReadHistoryRequest())
+    await call.read()
+    call.cancel()
+    await asyncio.wait_for(closed.wait(), 5)
+    codes = [line["code"] for line in lines() if line["event"] == "call refused"]
+
+    assert ["CANCELLED"] == codes
