@@ -1,0 +1,109 @@
+"""Reads `tessera.profile.updates` and writes `tessera.segment.transitions`."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from libs.database import Connection, Database
+from libs.messaging import Batch, Outcome, Record, slot_of
+from libs.messaging.topics import SEGMENT_TRANSITIONS
+from libs.observability import metrics
+from services.segment import convert
+from services.segment.domain import Transition, TransitionKind, Update
+from services.segment.evaluation import Plan
+from services.segment.handlers import Follower
+from services.segment.ports import Histories
+from services.segment.repository import Cache, SqlStates, load_plan, plan_version
+
+log = structlog.get_logger(__name__)
+
+_CAUGHT_UP_AT_ONCE = 500
+
+
+class UpdateHandler:
+    """Follows the profiles of some partitions."""
+
+    def __init__(
+        self,
+        database: Database,
+        histories: Histories,
+        partitions: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._histories = histories
+        self._partitions = partitions
+        self._clock = clock
+        self._cache = Cache()
+        self._plan: Plan | None = None
+        self._done: tuple[int, tuple[int, ...]] | None = None
+
+    async def handle(self, connection: Connection, batch: Batch) -> Outcome:
+        updates: list[Update] = []
+        clocks: dict[int, int] = {}
+        for record in batch.records:
+            if record.type == convert.UPDATED:
+                updates.append(convert.update_of(record.value))
+            elif record.type == convert.CLOCK:
+                clocks[record.partition] = max(
+                    clocks.get(record.partition, 0), convert.clock_of(record.value)
+                )
+        plan = self._plan = self._plan or await load_plan(self._database)
+        follower = self._follower(plan, connection)
+        # A partition that never had a clock starts where its first record was written.
+        now = min((record.time for record in batch.records), default=0)
+        followed = await follower.follow(updates, clocks, now)
+        if followed.rebuilt:
+            log.info("profiles rebuilt", profiles=followed.rebuilt)
+        return self._outcome(plan, followed.transitions)
+
+    async def maintain(self, connection: Connection, indexes: tuple[int, ...]) -> Outcome | None:
+        """Take up new definitions, and bring states of older plans up to them, a portion at a time."""
+        newest = await plan_version(connection)
+        if self._plan is None or self._plan.version != newest:
+            self._plan = await load_plan(self._database)
+            log.info("plan taken up", version=self._plan.version)
+        if self._done == (self._plan.version, indexes):
+            return None
+        follower = self._follower(self._plan, connection)
+        caught_up = await follower.catch_up(indexes, _CAUGHT_UP_AT_ONCE, int(self._clock() * 1_000_000))
+        if caught_up is not None:
+            return self._outcome(self._plan, caught_up.transitions)
+        done = self._plan.version, indexes
+
+        def settle() -> None:
+            self._done = done
+
+        return Outcome(after_commit=settle)
+
+    def forget(self) -> None:
+        self._cache.forget()
+        self._done = None
+
+    def _follower(self, plan: Plan, connection: Connection) -> Follower:
+        states = SqlStates(connection, self._cache, self._partitions)
+        return Follower(plan, states, self._histories, self._index_of)
+
+    def _index_of(self, profile_id: str) -> int:
+        return slot_of(profile_id.encode()) % self._partitions
+
+    def _outcome(self, plan: Plan, transitions: Sequence[Transition]) -> Outcome:
+        now = self._clock()
+        records = [
+            Record(
+                key=transition.profile_id.encode(),
+                type=convert.TRANSITION,
+                value=convert.transition_bytes(transition, plan.versions.get(transition.definition_id, 0)),
+                time=int(now * 1_000_000),
+            )
+            for transition in transitions
+        ]
+
+        def count() -> None:
+            for transition in transitions:
+                metrics.TRANSITIONS.labels(transition.kind.value).inc()
+                if transition.kind is TransitionKind.TRIGGERED:
+                    metrics.TIMER_LATENESS.observe(max(0.0, now - transition.time / 1_000_000))
+
+        return Outcome([(SEGMENT_TRANSITIONS, records)], count)
