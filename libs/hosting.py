@@ -12,7 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from libs import lifecycle, rpc
-from libs.database import Database, migrate, open_database
+from libs.database import Database, is_transient, migrate, open_database
 from libs.lifecycle import Component
 from libs.messaging import EventLog
 from libs.messaging.opening import open_event_log, upkeep
@@ -56,6 +56,7 @@ class Foundations:
             api_keys=keys,
             tls=self.tls,
             checks={"database": self.database.check, "event log": self.event_log.check},
+            is_transient=is_transient,
         )
         await server.start()
         kept = upkeep(self.database, self.event_log, settings) if self.role in ("relay", "all") else ()

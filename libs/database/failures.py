@@ -1,6 +1,7 @@
 """Tells which failures pass by themselves, and which are one record's fault."""
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
 
 # Raised on every connection while the server dies, restarts, or has no room: SQLSTATE classes.
 _TRANSIENT_CLASSES = ("08", "53", "57", "58")
@@ -11,6 +12,7 @@ _RECORD_CLASSES = ("21", "22", "23")
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may succeed later: the server or the network was the reason."""
+    error = _driver_error(error)
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state in _TRANSIENT_STATES or state[:2] in _TRANSIENT_CLASSES
@@ -22,6 +24,14 @@ def is_transient(error: BaseException) -> bool:
 
 def is_record_fault(error: BaseException) -> bool:
     """Whether a record's own content made the database refuse it."""
+    error = _driver_error(error)
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] in _RECORD_CLASSES
     return False
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """What asyncpg raised, below SQLAlchemy's wrapping."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error

@@ -15,6 +15,7 @@ import grpc
 import structlog
 from grpc import StatusCode
 
+from libs.errors import Unavailable
 from libs.observability import traces
 from libs.rpc import calls
 from libs.rpc.access_log import Line
@@ -36,7 +37,8 @@ _CODES = {code.value[0]: code for code in StatusCode}
 class Guard(grpc.aio.ServerInterceptor):
     """Surrounds every handler of unary and server-streaming methods.
 
-    `unary_seconds` is the deadline of a unary call that came without one.
+    `unary_seconds` is the deadline of a unary call that came without one. An error for which
+    `is_transient` answers true tells the caller to try again (UNAVAILABLE).
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Guard(grpc.aio.ServerInterceptor):
         api_keys: ApiKeys,
         unary_seconds: float,
         stopping: asyncio.Event,
+        is_transient: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self._permissions = permissions
         self._api_keys = api_keys
         self._unary_seconds = unary_seconds
         self._stopping = stopping
+        self._is_transient = is_transient
 
     async def intercept_service(
         self,
@@ -147,8 +151,10 @@ class Guard(grpc.aio.ServerInterceptor):
         except Exception as error:
             too_late = isinstance(error, TimeoutError) and deadline.expired()
             refused = TOO_LATE if too_late else refusal(error)
-            line.code, line.reason = refused.code, refused.reason
             line.error = error if refused is INTERNAL else None
+            if refused is INTERNAL and self._is_transient(error):
+                refused = refusal(Unavailable("something that the service needs does not answer: try again"))
+            line.code, line.reason = refused.code, refused.reason
             return None, refused
         line.code = _code(context)
         return response, None

@@ -28,7 +28,8 @@ class RpcServer:
 
     `checks` are what readiness depends on, by name. `unary_seconds` is the deadline of unary calls
     that come without one. `drain_seconds` is how long calls in flight may take once the server
-    stops. Raises `ValueError` where a method of the contract names no permission.
+    stops. `is_transient` knows the errors of what the service stands on: the caller is told to try
+    again. Raises `ValueError` where a method of the contract names no permission.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class RpcServer:
         unary_seconds: float = 30.0,
         drain_seconds: float = 15.0,
         interceptors: Iterable[grpc.aio.ServerInterceptor] = (),
+        is_transient: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
         self.address = address
         """`host:port`; once started, with the real port."""
@@ -52,7 +54,9 @@ class RpcServer:
         self._draining = asyncio.Event()
         self._drain_seconds = drain_seconds
         self._interceptors = [
-            Guard(permissions_of_all(names), api_keys or ApiKeys(), unary_seconds, self._draining),
+            Guard(
+                permissions_of_all(names), api_keys or ApiKeys(), unary_seconds, self._draining, is_transient
+            ),
             *interceptors,
         ]
         self.health = Health(checks or {}, names)
