@@ -1,0 +1,134 @@
+"""Ingest to membership: events a second end to end, where the processor time goes, and latency."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+
+import grpc
+
+from bench import load, stack
+from libs.cli import lag
+from libs.cli.clients import Clients
+from tessera.ingest.v1 import event_pb2
+from tessera.ingest.v1 import ingest_service_pb2 as ingest
+from tessera.profile.v1 import profile_pb2
+from tessera.profile.v1 import profile_service_pb2 as profile
+from tessera.segment.v1 import segment_pb2
+from tessera.segment.v1 import segment_service_pb2 as segment
+
+SERVICES = ("ingest", "profile", "segment")
+_CLIENTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What one run measured."""
+
+    events: int
+    acknowledged_per_second: float
+    events_per_second: float
+    """From the first event sent to the last membership written."""
+    cpu_us_per_event: dict[str, float]
+    memberships: int
+    memory_bytes: int
+
+
+async def throughput(events: int, people: int = 20_000, segments: int = 100) -> Throughput:
+    """Send events as fast as they are acknowledged, and wait until all have had their effects."""
+    async with stack.running(SERVICES) as clients:
+        key = await stack.write_key(clients)
+        await _define(clients, load.segments(segments))
+        batches = list(load.batches(events, people))
+        before, started = stack.cpu_seconds(clients), time.perf_counter()
+        await _send(clients, key, batches)
+        acknowledged = time.perf_counter() - started
+        await lag.drain(clients.running.database_url, clients.running.namespace, SERVICES, 600, "segment")
+        total = time.perf_counter() - started
+        after = stack.cpu_seconds(clients)
+        listed = await (await clients.segment()).ListSegments(segment.ListSegmentsRequest())
+        return Throughput(
+            events,
+            events / acknowledged,
+            events / total,
+            {name: (after[name] - before[name]) / events * 1e6 for name in after},
+            sum(one.member_count for one in listed.segments),
+            stack.memory_bytes(clients),
+        )
+
+
+async def latency(seconds: float, per_second: int = 500) -> list[float]:
+    """Seconds from an event's acknowledgement to its readable membership, under a steady load."""
+    async with stack.running(SERVICES) as clients:
+        key = await stack.write_key(clients)
+        probe = segment_pb2.Segment(segment_id="probe", expression='events("Probe").count() > 0')
+        await _define(clients, [*load.segments(100), probe])
+        background = asyncio.create_task(_steady(clients, key, seconds, per_second))
+        found = []
+        for number in itertools.count():
+            if background.done():
+                break
+            found.append(await _probe(clients, key, f"probe-{number}"))
+            await asyncio.sleep(0.05)
+        await background
+        return sorted(found)
+
+
+async def _define(clients: Clients, segments: list[segment_pb2.Segment]) -> None:
+    stub = await clients.segment()
+    for one in segments:
+        await stub.PutSegment(segment.PutSegmentRequest(segment=one))
+
+
+async def _send(clients: Clients, key: str, batches: list[list[event_pb2.Event]]) -> None:
+    stub = await clients.ingest()
+    waiting = iter(batches)
+
+    async def client() -> None:
+        for batch in waiting:
+            answer = await stub.CollectEvents(ingest.CollectEventsRequest(write_key=key, events=batch))
+            assert answer.accepted == len(batch), answer.rejections
+
+    await asyncio.gather(*(client() for _ in range(_CLIENTS)))
+
+
+async def _steady(clients: Clients, key: str, seconds: float, per_second: int) -> None:
+    """Send batches of 25 events at an even pace."""
+    stub = await clients.ingest()
+    size = 25
+    started = time.perf_counter()
+    for number, batch in enumerate(load.batches(int(seconds * per_second), 20_000, size)):
+        await asyncio.sleep(max(0.0, started + number * size / per_second - time.perf_counter()))
+        await stub.CollectEvents(ingest.CollectEventsRequest(write_key=key, events=batch))
+
+
+async def _probe(clients: Clients, key: str, user: str) -> float:
+    event = event_pb2.Event(type=event_pb2.EVENT_TYPE_TRACK, name="Probe", user_id=user, message_id=user)
+    await (await clients.ingest()).CollectEvents(ingest.CollectEventsRequest(write_key=key, events=[event]))
+    started = time.perf_counter()
+    who = profile_pb2.Identifier(kind=profile_pb2.IDENTIFIER_KIND_USER_ID, value=user)
+    profiles, segments = await clients.profile(), await clients.segment()
+    profile_id = ""
+    while True:
+        try:
+            if not profile_id:
+                found = await profiles.GetProfile(profile.GetProfileRequest(identifier=who))
+                profile_id = found.profile.profile_id
+            asked = segment.GetMembershipsRequest(profile_ids=[profile_id])
+            if (await segments.GetMemberships(asked)).memberships:
+                return time.perf_counter() - started
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+        await asyncio.sleep(0.001)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which a share of sorted values lies."""
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def median(values: list[float]) -> float:
+    """The middle."""
+    return statistics.median(values)
