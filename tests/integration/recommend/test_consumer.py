@@ -1,0 +1,169 @@
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from libs import rpc
+from libs.database import Database
+from libs.messaging import Consumer, ConsumerSettings, PostgresLog
+from libs.messaging.topics import PROFILE_UPDATES, RECOMMEND_DEAD_LETTERS
+from services.recommend.consumer import UpdateHandler
+from services.recommend.histories import ProfileHistories
+from services.recommend.ports import Histories
+from services.recommend.repository import SqlPeople
+from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tests.integration.recommend.steps import ordered, records, step, viewed
+
+ADA = "00000000-0000-4000-8000-000000000001"
+BOB = "00000000-0000-4000-8000-000000000002"
+
+
+class FakeProfile(profile_service_pb2_grpc.ProfileServiceServicer):
+    """Answers with histories, after as many failures as it is told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.histories: dict[str, list[profile_events_pb2.ProfileUpdated]] = {}
+        self.failures = failures
+
+    async def ReadHistory(  # noqa: N802
+        self, request: profile_service_pb2.ReadHistoryRequest, context: Any
+    ) -> AsyncIterator[profile_service_pb2.ReadHistoryResponse]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("profile is not well")
+        for profile_id in request.profile_ids:
+            steps = self.histories.get(profile_id, [])
+            yield profile_service_pb2.ReadHistoryResponse(profile_id=profile_id, updates=steps)
+            yield profile_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=len(steps))
+
+
+@asynccontextmanager
+async def _served(profile: FakeProfile) -> AsyncIterator[Histories]:
+    """Profile's API on a port of its own, and the way to it."""
+    add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
+    keys = rpc.ApiKeys({KEY_HASH: rpc.Caller("recommend", frozenset({"profile.history", "pii.read"}))})
+    server = rpc.RpcServer("127.0.0.1:0", [(add, profile)], api_keys=keys)
+    await server.start()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(server.run(stopping))
+    try:
+        async with rpc.open_channel(server.address, api_key="secret") as channel:
+            yield ProfileHistories(profile_service_pb2_grpc.ProfileServiceStub(channel))
+    finally:
+        stopping.set()
+        await running
+
+
+# SHA-256 of "secret".
+KEY_HASH = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+
+
+@asynccontextmanager
+async def _consuming(
+    database: Database, histories: Histories, batch_records: int = 3
+) -> AsyncIterator[PostgresLog]:
+    log = PostgresLog(database, 4, "test")
+    await log.declare([PROFILE_UPDATES, RECOMMEND_DEAD_LETTERS])
+    settings = ConsumerSettings(
+        "recommend",
+        (PROFILE_UPDATES,),
+        RECOMMEND_DEAD_LETTERS,
+        workers=1,
+        batch_records=batch_records,
+        tick_seconds=0.02,
+    )
+    consumer = Consumer(database, log, settings, lambda: UpdateHandler(SqlPeople, histories))
+    stopping = asyncio.Event()
+    running = asyncio.create_task(consumer.run(stopping))
+    try:
+        yield log
+    finally:
+        stopping.set()
+        await running
+
+
+async def _follow(
+    database: Database, log: PostgresLog, steps: Sequence[profile_events_pb2.ProfileUpdated]
+) -> dict[tuple[str, str], int]:
+    """Append steps, wait until they are applied; returns the weights."""
+    async with database.begin() as connection:
+        await log.append(connection, PROFILE_UPDATES, records(steps))
+    wanted = {s.profile_id: s.revision for s in steps}
+    async with asyncio.timeout(30):
+        while True:
+            found = await database.pool.fetch("select profile_id::text, revision from recommend.profiles")
+            if all(dict(map(tuple, found)).get(p, 0) >= revision for p, revision in wanted.items()):
+                break
+    rows = await database.pool.fetch(
+        "select profile_id::text, product_id, weight from recommend.interactions where weight > 0"
+    )
+    return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
+async def test_the_stream_becomes_interactions_and_a_catalog(database: Database) -> None:
+    steps = [
+        step(ADA, 1, viewed("lamp", name="Lamp", price=3), ("Product Added", 5, {"product_id": "lamp"})),
+        step(ADA, 2, ("Signed Up", 6, {}), ordered("o1", "lamp", "desk")),
+        step(ADA, 3, ("Product Ordered", 7, {"order_id": "o1", "product_id": "lamp"})),
+        step(BOB, 1, viewed("chair")),
+    ]
+    async with _served(FakeProfile()) as histories, _consuming(database, histories) as log:
+        weights = await _follow(database, log, steps)
+    lamp = await database.pool.fetchrow(
+        "select name, price from recommend.products where product_id = 'lamp'"
+    )
+
+    assert {(ADA, "lamp"): 9, (ADA, "desk"): 5, (BOB, "chair"): 1} == weights
+    assert lamp is not None
+    assert ("Lamp", 3.0) == tuple(lamp)
+
+
+async def test_a_gap_is_rebuilt_from_profile(database: Database) -> None:
+    profile = FakeProfile()
+    profile.histories[ADA] = [step(ADA, n, viewed("lamp")) for n in range(1, 6)]
+    async with _served(profile) as histories, _consuming(database, histories) as log:
+        weights = await _follow(database, log, profile.histories[ADA][3:])
+
+    assert {(ADA, "lamp"): 5} == weights
+
+
+async def test_a_profile_service_that_fails_is_asked_again(database: Database) -> None:
+    profile = FakeProfile(failures=2)
+    profile.histories[ADA] = [step(ADA, n, viewed("lamp")) for n in range(1, 4)]
+    async with _served(profile) as histories, _consuming(database, histories) as log:
+        weights = await _follow(database, log, profile.histories[ADA][2:])
+
+    assert 0 == profile.failures
+    assert {(ADA, "lamp"): 3} == weights
+    assert 0 == await database.pool.fetchval(
+        "select coalesce(sum(next_offset), 0) from event_log.partitions "
+        "join event_log.topics using (topic_id) where name like '%dead_letters'"
+    )
+
+
+@pytest.mark.parametrize("batch_records", [1, 100])
+async def test_a_merge_leaves_the_survivor_with_everything(database: Database, batch_records: int) -> None:
+    steps = [
+        step(ADA, 1, viewed("lamp")),
+        step(BOB, 1, viewed("lamp"), viewed("desk")),
+        step(ADA, 2, viewed("lamp"), viewed("desk"), moved=True),
+        step(BOB, 2, merged_into=ADA),
+        step(ADA, 3, viewed("chair")),
+    ]
+    async with _served(FakeProfile()) as histories, _consuming(database, histories, batch_records) as log:
+        weights = await _follow(database, log, steps)
+
+    assert {(ADA, "lamp"): 2, (ADA, "desk"): 1, (ADA, "chair"): 1} == weights
+    assert ADA == await database.pool.fetchval(
+        "select merged_into::text from recommend.profiles where profile_id = $1", BOB
+    )
+
+
+async def test_a_record_that_is_read_again_changes_nothing(database: Database) -> None:
+    async with _served(FakeProfile()) as histories, _consuming(database, histories) as log:
+        await _follow(database, log, [step(ADA, 1, viewed("lamp"))])
+        weights = await _follow(database, log, [step(ADA, 1, viewed("lamp")), step(ADA, 2, viewed("desk"))])
+
+    assert {(ADA, "lamp"): 1, (ADA, "desk"): 1} == weights
