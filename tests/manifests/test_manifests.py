@@ -34,7 +34,7 @@ ROLES = {
     "ingest": {"serve"},
     "profile": {"serve", "consume", "relay"},
     "segment": {"serve", "consume", "relay"},
-    "recommend": {"serve", "consume"},
+    "recommend": {"serve", "consume", "relay"},
     "render": {"serve", "consume", "relay"},
 }
 CALLS = {
