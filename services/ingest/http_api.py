@@ -15,9 +15,10 @@ import orjson
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -43,6 +44,7 @@ def create_app(collector: Collector, unsubscribe: Sequence[Route] = ()) -> Starl
     routes = [
         Route("/v1/batch", api.batch, methods=["POST"]),
         Route("/v1/b", api.batch, methods=["POST"]),
+        Route("/beacon/v1/batch", api.batch, methods=["POST"]),
         *(Route(f"/v1/{path}", api.single(call), methods=["POST"]) for path, call in _SHORT.items()),
         *(Route(f"/v1/{call}", api.single(call), methods=["POST"]) for call in _CALLS),
         *unsubscribe,
@@ -51,7 +53,7 @@ def create_app(collector: Collector, unsubscribe: Sequence[Route] = ()) -> Starl
     cors = Middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"], max_age=86_400
     )
-    return Starlette(routes=routes, middleware=[cors])
+    return Starlette(routes=routes, middleware=[cors], exception_handlers={HTTPException: _no_such_call})
 
 
 class _Api:
@@ -89,11 +91,20 @@ class _Api:
         return endpoint
 
 
+async def _no_such_call(request: Request, error: Exception) -> Response:
+    """An SDK that finds no `code` in an answer fails, or sends again for ever."""
+    assert isinstance(error, HTTPException)
+    content: dict[str, object] = {"success": False, "code": "NOT_FOUND", "message": error.detail}
+    return _json(content, error.status_code)
+
+
 async def _answered(collect: Callable[[], Awaitable[Result]]) -> Response:
     try:
         result = await collect()
     except TesseraError as error:
         return _refusal(error)
+    except ClientDisconnect:
+        return Response(status_code=400)  # to nobody
     except Exception as error:
         if is_transient(error):
             log.warning("log unavailable", error=repr(error))
@@ -118,7 +129,7 @@ def _refusal(error: TesseraError) -> Response:
         content["field"] = error.field
     response = _json(content, status)
     if status in (429, 503):
-        response.headers["retry-after"] = _RETRY_SECONDS
+        response.headers["retry-after"] = response.headers["x-ratelimit-reset"] = _RETRY_SECONDS
     return response
 
 
@@ -144,6 +155,8 @@ async def _body(request: Request) -> bytes:
         raise Invalid("body", f"is not valid gzip: {error}") from None
     if len(unpacked) > MOST_BATCH_BYTES:
         raise Invalid("body", f"has more than {MOST_BATCH_BYTES:,} bytes")
+    if not unpacker.eof or unpacker.unused_data:
+        raise Invalid("body", "is not one whole gzip stream")
     return unpacked
 
 
@@ -152,9 +165,11 @@ def _write_key(request: Request, in_body: str) -> str:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
+            user = base64.b64decode(value.strip(), validate=True).decode().partition(":")[0]
+        except (binascii.Error, ValueError):
             raise Unauthenticated("the Authorization header is not valid Basic") from None
+        if user:
+            return user
     return request.query_params.get("writeKey", "") or in_body
 
 

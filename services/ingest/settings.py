@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from libs.settings import ServiceSettings
 
 
@@ -12,3 +14,6 @@ class Settings(ServiceSettings):
 
     http_address: str = "127.0.0.1:8080"
     """Where the tracking API listens, as `host:port`."""
+    unsubscribe_key: str = Field("", pattern=r"^(.{16,})?$")
+    """The secret that signs unsubscribe links, the same as render's; at least 16 characters. Without it
+    there is no unsubscribe page."""

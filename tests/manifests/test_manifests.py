@@ -51,7 +51,11 @@ READS = {
     "render": {"segment.transitions"},
 }
 # Settings that single services add to the shared ones.
-OWN_SETTINGS = {"HTTP_ADDRESS": {"ingest"}} | {
+OWN_SETTINGS = {
+    "HTTP_ADDRESS": {"ingest"},
+    "UNSUBSCRIBE_KEY": {"ingest", "render"},
+    "PUBLIC_URL": {"render"},
+} | {
     f"{callee.upper()}_ADDRESS": {caller for caller, callees in CALLS.items() if callee in callees}
     for callee in SERVICES
 }
@@ -179,7 +183,8 @@ def test_every_caller_knows_the_address_of_those_it_calls(target: str) -> None:
         variables = environment_of(target, deployment.containers[0])
         addresses = {f"{callee}:50051" for callee in CALLS[deployment.service]}
 
-        assert addresses == {variables[name] for name in OWN_SETTINGS if name in variables} - {"0.0.0.0:8080"}
+        names = {name for name in OWN_SETTINGS if name.endswith("_ADDRESS") and name != "HTTP_ADDRESS"}
+        assert addresses == {variables[name] for name in names if name in variables}
         if addresses and deployment.component != "relay":
             assert "SERVICE_API_KEY" in variables, deployment.name
 

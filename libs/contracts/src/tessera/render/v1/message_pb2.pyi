@@ -145,6 +145,7 @@ class Message(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     OUTCOME_REASON_FIELD_NUMBER: _builtins.int
     DELIVERY_STATE_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """A UUID, the same on every delivery."""
     idempotency_key: _builtins.str
@@ -186,7 +187,7 @@ class Message(_message.Message):
     outcome: Global___Outcome.ValueType
     """What became of it."""
     outcome_reason: _builtins.str
-    """Why it was not rendered, or not handed out."""
+    """Why it was not rendered, not handed out, or not delivered."""
     delivery_state: Global___DeliveryState.ValueType
     """How the delivery stands."""
     @_builtins.property
@@ -204,6 +205,12 @@ class Message(_message.Message):
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """After this it is not to be handed out."""
+
+    @_builtins.property
+    def omitted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ingredients that it was rendered without, each with the reason, such as
+        `recommendations: recommend did not answer in time`.
+        """
 
     def __init__(
         self,
@@ -234,10 +241,11 @@ class Message(_message.Message):
         outcome: Global___Outcome.ValueType = ...,
         outcome_reason: _builtins.str = ...,
         delivery_state: Global___DeliveryState.ValueType = ...,
+        omitted: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause_time", b"cause_time", "create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "cause_id", b"cause_id", "cause_time", b"cause_time", "create_time", b"create_time", "definition_id", b"definition_id", "delivery_state", b"delivery_state", "expire_time", b"expire_time", "from", b"from", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "inputs_hash", b"inputs_hash", "message_id", b"message_id", "model_version", b"model_version", "outcome", b"outcome", "outcome_reason", b"outcome_reason", "preheader", b"preheader", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "reply_to", b"reply_to", "rfc5322_message_id", b"rfc5322_message_id", "stream", b"stream", "subject", b"subject", "template_id", b"template_id", "template_version", b"template_version", "text", b"text", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "cause_id", b"cause_id", "cause_time", b"cause_time", "create_time", b"create_time", "definition_id", b"definition_id", "delivery_state", b"delivery_state", "expire_time", b"expire_time", "from", b"from", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "inputs_hash", b"inputs_hash", "message_id", b"message_id", "model_version", b"model_version", "omitted", b"omitted", "outcome", b"outcome", "outcome_reason", b"outcome_reason", "preheader", b"preheader", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "reply_to", b"reply_to", "rfc5322_message_id", b"rfc5322_message_id", "stream", b"stream", "subject", b"subject", "template_id", b"template_id", "template_version", b"template_version", "text", b"text", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,7 +362,7 @@ class Campaign(_message.Message):
     at most 7 days.
     """
     expire_after_seconds: _builtins.int
-    """How long a message may wait for a connector: 86,400 seconds when unset."""
+    """How long a message may wait for a connector: 86,400 seconds when unset, at most 30 days."""
     recommendations: _builtins.int
     """How many recommendations the template gets: none when 0, at most 20."""
     paused: _builtins.bool

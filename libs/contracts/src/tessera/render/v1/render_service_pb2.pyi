@@ -390,7 +390,9 @@ class ListMessagesRequest(_message.Message):
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The most to return: 50 when unset, 500 at most; a larger value counts as 500."""
+    """The most to return: 50 when unset, 500 at most; a larger value counts as 500. A page ends
+    earlier where its messages have more than 8 MB.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
     profile_id: _builtins.str
@@ -601,7 +603,7 @@ class AcknowledgeMessagesResponse(_message.Message):
     LOST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
-        """Leases that had ended: the message is, or will be, handed out again."""
+        """Leases that had been taken over: the message is handed out again."""
 
     def __init__(
         self,
@@ -657,7 +659,7 @@ class RejectMessagesResponse(_message.Message):
     LOST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
-        """Leases that had ended."""
+        """Leases that had been taken over, or whose message was acknowledged."""
 
     def __init__(
         self,

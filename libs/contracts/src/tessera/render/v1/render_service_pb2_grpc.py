@@ -162,14 +162,18 @@ class RenderServiceServicer:
     def Subscribe(self, request, context):
         """Streams messages to a connector, each under a lease, for as long as the connector listens.
         Connectors share the work. A message that is neither acknowledged nor rejected when its lease
-        ends is handed out again, with the same idempotency key and Message-ID.
+        ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
+        checked at each hand-out.
+
+        Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeMessages(self, request, context):
-        """Says that messages were delivered. A lease that has ended is told in `lost`.
+        """Says that messages were delivered. A lease whose message was handed out anew is told in `lost`;
+        one that ran out counts as long as nobody has taken its message over. Saying it twice is harmless.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,10 +63,15 @@ class RenderServiceStub:
     Subscribe: _grpc.UnaryStreamMultiCallable[_render_service_pb2.SubscribeRequest, _render_service_pb2.SubscribeResponse]
     """Streams messages to a connector, each under a lease, for as long as the connector listens.
     Connectors share the work. A message that is neither acknowledged nor rejected when its lease
-    ends is handed out again, with the same idempotency key and Message-ID.
+    ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
+    checked at each hand-out.
+
+    Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
     """
     AcknowledgeMessages: _grpc.UnaryUnaryMultiCallable[_render_service_pb2.AcknowledgeMessagesRequest, _render_service_pb2.AcknowledgeMessagesResponse]
-    """Says that messages were delivered. A lease that has ended is told in `lost`."""
+    """Says that messages were delivered. A lease whose message was handed out anew is told in `lost`;
+    one that ran out counts as long as nobody has taken its message over. Saying it twice is harmless.
+    """
     RejectMessages: _grpc.UnaryUnaryMultiCallable[_render_service_pb2.RejectMessagesRequest, _render_service_pb2.RejectMessagesResponse]
     """Says that messages could not be delivered: for now, or for good."""
 
@@ -105,10 +110,15 @@ class RenderServiceAsyncStub(RenderServiceStub):
     Subscribe: _aio.UnaryStreamMultiCallable[_render_service_pb2.SubscribeRequest, _render_service_pb2.SubscribeResponse]  # type: ignore[assignment]
     """Streams messages to a connector, each under a lease, for as long as the connector listens.
     Connectors share the work. A message that is neither acknowledged nor rejected when its lease
-    ends is handed out again, with the same idempotency key and Message-ID.
+    ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
+    checked at each hand-out.
+
+    Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
     """
     AcknowledgeMessages: _aio.UnaryUnaryMultiCallable[_render_service_pb2.AcknowledgeMessagesRequest, _render_service_pb2.AcknowledgeMessagesResponse]  # type: ignore[assignment]
-    """Says that messages were delivered. A lease that has ended is told in `lost`."""
+    """Says that messages were delivered. A lease whose message was handed out anew is told in `lost`;
+    one that ran out counts as long as nobody has taken its message over. Saying it twice is harmless.
+    """
     RejectMessages: _aio.UnaryUnaryMultiCallable[_render_service_pb2.RejectMessagesRequest, _render_service_pb2.RejectMessagesResponse]  # type: ignore[assignment]
     """Says that messages could not be delivered: for now, or for good."""
 
@@ -198,7 +208,10 @@ class RenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_render_service_pb2.SubscribeResponse], _abc.AsyncIterator[_render_service_pb2.SubscribeResponse]]:
         """Streams messages to a connector, each under a lease, for as long as the connector listens.
         Connectors share the work. A message that is neither acknowledged nor rejected when its lease
-        ends is handed out again, with the same idempotency key and Message-ID.
+        ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
+        checked at each hand-out.
+
+        Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
         """
 
     @_abc_1.abstractmethod
@@ -207,7 +220,9 @@ class RenderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _render_service_pb2.AcknowledgeMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_render_service_pb2.AcknowledgeMessagesResponse, _abc.Awaitable[_render_service_pb2.AcknowledgeMessagesResponse]]:
-        """Says that messages were delivered. A lease that has ended is told in `lost`."""
+        """Says that messages were delivered. A lease whose message was handed out anew is told in `lost`;
+        one that ran out counts as long as nobody has taken its message over. Saying it twice is harmless.
+        """
 
     @_abc_1.abstractmethod
     def RejectMessages(

@@ -1,0 +1,78 @@
+"""A message as an RFC 5322 mail."""
+
+import hashlib
+import re
+from datetime import UTC
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import format_datetime
+from html import escape
+
+from tessera.render.v1.message_pb2 import Message
+
+_FOLDED = frozenset({"from", "to", "reply-to", "subject"})
+_MOST_LINE = 995
+
+
+class _Policy(EmailPolicy):
+    """Leaves links and ids on one line: Python folds a long one into encoded words that nobody reads."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        whole = f"{name}: {value}"
+        folded = name.lower() in _FOLDED or name.lower().startswith("content-")
+        if folded or len(whole) > _MOST_LINE or not whole.isascii():
+            return super().fold_binary(name, value)
+        return f"{whole}\r\n".encode()
+
+
+# No byte above 127: any mail server takes it.
+_POLICY = _Policy(linesep="\r\n", cte_type="7bit")
+_BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
+_HIDDEN = "display:none;max-height:0;overflow:hidden;mso-hide:all"
+# What mail readers show beside the subject ends where the text ends, not in the middle of the body.
+_FILLER = "&#847;&zwnj;&nbsp;" * 60
+
+
+class Undeliverable(Exception):
+    """The message can't be made into a mail, now or ever."""
+
+
+def mail_of(message: Message) -> bytes:
+    """The mail, byte for byte the same each time; Undeliverable where a header can't be written."""
+    try:
+        return _mail(message).as_bytes()
+    except (ValueError, IndexError, UnicodeError) as error:
+        raise Undeliverable(f"no mail can be made of it: {error}") from error
+
+
+def _mail(message: Message) -> EmailMessage:
+    mail = EmailMessage(_POLICY)
+    mail["From"] = getattr(message, "from")
+    mail["To"] = message.to
+    if message.reply_to:
+        mail["Reply-To"] = message.reply_to
+    mail["Subject"] = message.subject
+    mail["Date"] = format_datetime(message.create_time.ToDatetime(UTC))
+    mail["Message-ID"] = message.rfc5322_message_id
+    for header in message.headers:
+        mail[header.name] = header.value
+    mail["X-Tessera-Campaign"] = message.campaign_id
+    mail["X-Tessera-Message"] = message.message_id
+    mail["X-Tessera-Idempotency-Key"] = message.idempotency_key
+    recipients = mail["To"].addresses
+    if len(recipients) != 1 or mail["To"].defects or not recipients[0].addr_spec.isascii():
+        raise Undeliverable("the recipient is not one address in ASCII")
+    mail.set_content(message.text)
+    mail.add_alternative(with_preheader(message.html, message.preheader), subtype="html")
+    mail.set_boundary(f"=_{hashlib.sha256(message.idempotency_key.encode()).hexdigest()[:32]}")
+    return mail
+
+
+def with_preheader(html: str, preheader: str) -> str:
+    """The HTML with the preheader first in its body, where mail readers look but nobody sees it."""
+    if not preheader:
+        return html
+    hidden = f'<div style="{_HIDDEN}">{escape(preheader)}{_FILLER}</div>'
+    body = _BODY.search(html)
+    at = body.end() if body else 0
+    return html[:at] + hidden + html[at:]

@@ -1,0 +1,89 @@
+"""A render that hands out what a test says, and keeps what connectors answer."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from tessera.render.v1 import message_pb2, render_service_pb2_grpc
+from tessera.render.v1 import render_service_pb2 as pb
+
+
+def message(key: str = "key-1", **fields: Any) -> message_pb2.Message:
+    """A message as render makes them."""
+    made = message_pb2.Message(
+        **{
+            "message_id": str(uuid.uuid4()),
+            "idempotency_key": key,
+            "rfc5322_message_id": f"<{key}@shop.example.com>",
+            "to": "ada@example.com",
+            "subject": "Grüße, Ada",
+            "preheader": "We kept your cart",
+            "html": "<html><body><p>Hallo Ada</p></body></html>",
+            "text": "Hallo Ada\n",
+            "campaign_id": "cart",
+            "headers": [message_pb2.Header(name="List-Unsubscribe", value="<https://x.example/u>")],
+            "from": "Shop <shop@shop.example.com>",
+            **fields,
+        }
+    )
+    made.create_time.FromSeconds(1_800_000_000)
+    return made
+
+
+class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
+    """Hands every message out, again and again until it is acknowledged or rejected for good."""
+
+    def __init__(self, *messages: message_pb2.Message) -> None:
+        self.waiting = {one.message_id: one for one in messages}
+        self.acknowledged: list[str] = []
+        self.rejections: list[tuple[str, bool, str]] = []
+        self.acknowledging = asyncio.Event()
+        self.let_through = asyncio.Event()
+        self.let_through.set()
+        self.keys: set[str] = set()
+        self.server: Any = None
+
+    async def stop(self) -> None:
+        """End the server, as a restart does."""
+        await self.server.stop(None)
+
+    async def Subscribe(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        self.keys |= {value for key, value in context.invocation_metadata() if key == "authorization"}
+        handed: set[str] = set()
+        while True:
+            for one in [one for i, one in self.waiting.items() if i not in handed]:
+                handed.add(one.message_id)
+                yield pb.SubscribeResponse(message=one, lease_id=str(uuid.uuid4()), attempt=1)
+            await asyncio.sleep(0.02)
+
+    async def AcknowledgeMessages(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.acknowledging.set()
+        await self.let_through.wait()
+        for lease in request.leases:
+            self.acknowledged.append(self.waiting.pop(lease.message_id).idempotency_key)
+        return pb.AcknowledgeMessagesResponse()
+
+    async def RejectMessages(self, request: Any, context: Any) -> Any:  # noqa: N802
+        for lease in request.leases:
+            one = self.waiting[lease.message_id]
+            self.rejections.append((one.idempotency_key, request.retry, request.reason))
+            if not request.retry:
+                del self.waiting[lease.message_id]
+        return pb.RejectMessagesResponse()
+
+
+@asynccontextmanager
+async def serving(servicer: FakeRender, port: int = 0) -> AsyncIterator[str]:
+    """Serve it; yields the address."""
+    server = servicer.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    render_service_pb2_grpc.add_RenderServiceServicer_to_server(servicer, server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{bound}"
+    finally:
+        await server.stop(None)

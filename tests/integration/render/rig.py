@@ -1,0 +1,293 @@
+"""Render on a real PostgreSQL, between neighbours that answer what a test says."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import orjson
+
+from libs import rpc
+from libs.database import Database, migrate, open_database
+from libs.messaging import Batch, PostgresLog, Received, Record
+from libs.messaging.news import News
+from libs.messaging.topics import owned_by
+from libs.unsubscribe import Links
+from services.render import convert
+from services.render.app import MIGRATIONS
+from services.render.consumer import TransitionHandler
+from services.render.domain import MICROS
+from services.render.engine import Engine, text_template
+from services.render.grpc_api import RenderServicer
+from services.render.handlers import Decider, Deliveries, Library, Previews
+from services.render.jobs import Listener
+from services.render.repository import (
+    CHANNEL,
+    GrpcNeighbours,
+    SqlCampaigns,
+    SqlMessages,
+    SqlQueue,
+    SqlTemplates,
+)
+from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.recommend.v1 import model_pb2, recommend_service_pb2, recommend_service_pb2_grpc
+from tessera.render.v1 import message_pb2, render_service_pb2_grpc
+from tessera.render.v1 import render_service_pb2 as pb
+from tessera.segment.v1 import (
+    segment_events_pb2,
+    segment_pb2,
+    segment_service_pb2,
+    segment_service_pb2_grpc,
+)
+
+NOW = 1_800_000_000
+KEY = "a key that only the tests know"
+CONNECTOR_KEY = "connector"
+HTML = (
+    "<html><body><p>Hello {{ profile.traits.name }}</p>{% for r in recommendations %}{{ r.name }}{% endfor %}"
+)
+SUBJECT = "{{ event.product }} waits, {{ profile.traits.name }}"
+
+
+def profile(
+    profile_id: str, revision: int = 1, email: str = "ada@example.com", **traits: Any
+) -> profile_pb2.Profile:
+    """Somebody who wants mail."""
+    identifiers = [
+        profile_pb2.Identifier(kind=profile_pb2.IDENTIFIER_KIND_EMAIL, value=value)
+        for value in [email]
+        if value
+    ]
+    return profile_pb2.Profile(
+        profile_id=profile_id,
+        revision=revision,
+        identifiers=identifiers,
+        traits_json=orjson.dumps({"name": "Ada", **traits}),
+        consent={"email_marketing": True},
+    )
+
+
+@dataclass
+class Profiles(profile_service_pb2_grpc.ProfileServiceServicer):
+    """Answers with the profiles that it is given."""
+
+    profiles: dict[str, profile_pb2.Profile] = field(default_factory=dict)
+    down: bool = False
+    calls: int = 0
+
+    async def BatchGetProfiles(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.calls += 1
+        if self.down:
+            await context.abort(grpc.StatusCode.UNKNOWN, "down")
+        found = {i: self.profiles[i] for i in request.profile_ids if i in self.profiles}
+        return profile_service_pb2.BatchGetProfilesResponse(profiles=found)
+
+    def add(self, **what: Any) -> str:
+        """Add somebody; returns the id."""
+        profile_id = str(uuid.uuid4())
+        self.profiles[profile_id] = profile(profile_id, **what)
+        return profile_id
+
+
+@dataclass
+class Segments(segment_service_pb2_grpc.SegmentServiceServicer):
+    """Everybody is in one segment."""
+
+    calls: int = 0
+
+    async def GetMemberships(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.calls += 1
+        return segment_service_pb2.GetMembershipsResponse(
+            memberships=[
+                segment_pb2.Membership(profile_id=i, segment_id="everybody") for i in request.profile_ids
+            ]
+        )
+
+
+@dataclass
+class Recommends(recommend_service_pb2_grpc.RecommendServiceServicer):
+    """Recommends the same to everybody."""
+
+    down: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    async def BatchRecommend(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.asked += request.profile_ids
+        if self.down:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "down")
+        products = [model_pb2.Product(product_id=str(n), name=f"Lamp {n}", price=n) for n in range(1, 5)]
+        found = [model_pb2.Recommendation(product=product, reason="similar") for product in products]
+        one = recommend_service_pb2.RecommendResponse(recommendations=found[: request.limit], model_version=7)
+        return recommend_service_pb2.BatchRecommendResponse(results=dict.fromkeys(request.profile_ids, one))
+
+
+@dataclass
+class Rig:
+    """Everything that a test turns and looks at."""
+
+    database: Database
+    log: PostgresLog
+    decider: Decider
+    links: Links
+    profiles: Profiles
+    segments: Segments
+    recommends: Recommends
+    now: float = NOW
+    address: str = ""
+    render: Any = None
+    deliveries: Any = None
+    server: Any = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def transition(
+        self,
+        profile_id: str,
+        cause: bytes | None = None,
+        definition: str = "cart",
+        age: float = 1,
+        revision: int = 1,
+        kind: Any = segment_events_pb2.TRANSITION_KIND_TRIGGERED,
+    ) -> segment_events_pb2.TransitionOccurred:
+        """A trigger that fired."""
+        return segment_events_pb2.TransitionOccurred(
+            profile_id=profile_id,
+            profile_revision=revision,
+            kind=kind,
+            definition_id=definition,
+            time=convert.timestamp(int((self.now - age) * MICROS)),
+            cause_id=cause or uuid.uuid4().bytes,
+            event_properties_json=b'{"product": "The blue lamp"}',
+        )
+
+    def records(self, *transitions: segment_events_pb2.TransitionOccurred) -> list[Record]:
+        """Transitions as their writer puts them on the log."""
+        return [
+            Record(t.profile_id.encode(), t.DESCRIPTOR.full_name, t.SerializeToString(), NOW)
+            for t in transitions
+        ]
+
+    def batch(self, *transitions: segment_events_pb2.TransitionOccurred) -> Batch:
+        """Transitions as a worker reads them."""
+        received = [
+            Received("segment.transitions", 0, offset, r.key, r.type, r.value, r.time, {})
+            for offset, r in enumerate(self.records(*transitions))
+        ]
+        return Batch(received, (0,))
+
+    async def decide(self, *transitions: segment_events_pb2.TransitionOccurred) -> int:
+        """Handle a batch in one transaction, as the consumer does; returns how many messages it appends."""
+        async with self.database.begin() as connection:
+            outcome = await TransitionHandler(self.decider).handle(connection, self.batch(*transitions))
+            for topic, records in outcome.output:
+                await self.log.append(connection, topic, records)
+        outcome.after_commit()
+        return sum(len(records) for _, records in outcome.output)
+
+    async def messages(self, **wanted: Any) -> Sequence[message_pb2.Message]:
+        """All decisions, newest first."""
+        response = await self.render.ListMessages(pb.ListMessagesRequest(**wanted))
+        return list(response.messages)
+
+    async def totals(self) -> dict[str, int]:
+        """How many there are of each outcome."""
+        return dict((await self.render.ListMessages(pb.ListMessagesRequest())).totals)
+
+    async def put(self, html: str = HTML, subject: str = SUBJECT, **campaign: Any) -> message_pb2.Campaign:
+        """A template, and a campaign that uses it."""
+        template_id = campaign.pop("template_id", "cart")
+        template = message_pb2.Template(template_id=template_id, subject=subject, html=html)
+        await self.render.PutTemplate(pb.PutTemplateRequest(template=template))
+        values = {
+            "campaign_id": "cart",
+            "display_name": "Your cart",
+            "template_id": template_id,
+            "from": "Shop <shop@shop.example.com>",
+            **({} if "segment_id" in campaign else {"trigger_id": "cart"}),
+            **campaign,
+        }
+        request = pb.PutCampaignRequest(campaign=message_pb2.Campaign(**values))
+        return (await self.render.PutCampaign(request)).campaign
+
+
+@asynccontextmanager
+async def open_rig(url: str) -> AsyncIterator[Rig]:
+    """Start everything on a fresh database."""
+    await migrate(url, Path(MIGRATIONS), "render")
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(url, "test"))
+        log = PostgresLog(database, 2)
+        await log.declare([*owned_by("segment"), *owned_by("render")])
+        profiles, segments, recommends = Profiles(), Segments(), Recommends()
+        address = await stack.enter_async_context(_neighbours(profiles, segments, recommends))
+        channels = [await stack.enter_async_context(rpc.open_channel(address)) for _ in range(3)]
+        neighbours = GrpcNeighbours(*channels)
+        engine = await stack.enter_async_context(Engine(seconds=0.5))
+        links = Links(KEY, "https://shop.example.com")
+
+        def clock() -> float:
+            return rig.now
+
+        rig = Rig(
+            database,
+            log,
+            Decider(neighbours, engine, links, clock),
+            links,
+            profiles,
+            segments,
+            recommends,
+        )
+        rig.deliveries = Deliveries(SqlQueue(database), neighbours, clock)
+        library = Library(SqlTemplates(database), SqlCampaigns(database), engine, text_template, clock)
+        news = News()
+        servicer = RenderServicer(
+            library,
+            Previews(library, neighbours, engine, links),
+            SqlMessages(database),
+            rig.deliveries,
+            news,
+        )
+        await stack.enter_async_context(_serving(rig, servicer))
+        listening = asyncio.create_task(Listener(database, CHANNEL, news).run(rig.stopping))
+        channel = await stack.enter_async_context(rpc.open_channel(rig.address, api_key=CONNECTOR_KEY))
+        rig.render = render_service_pb2_grpc.RenderServiceStub(channel)
+        yield rig
+        rig.stopping.set()
+        await listening
+
+
+@asynccontextmanager
+async def _neighbours(*servicers: Any) -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(servicers[0], server)
+    segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(servicers[1], server)
+    recommend_service_pb2_grpc.add_RecommendServiceServicer_to_server(servicers[2], server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def _serving(rig: Rig, servicer: RenderServicer) -> AsyncIterator[None]:
+    keys = {
+        CONNECTOR_KEY: rpc.Caller("connector", frozenset({"render.*", "pii.read"})),
+        "blind": rpc.Caller("blind", frozenset({"render.*"})),
+    }
+    hashed = {hashlib.sha256(key.encode()).hexdigest(): who for key, who in keys.items()}
+    add = render_service_pb2_grpc.add_RenderServiceServicer_to_server
+    server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=rpc.ApiKeys(hashed), drain_seconds=3)
+    await server.start()
+    rig.address, rig.server = server.address, server
+    running = asyncio.create_task(server.run(rig.stopping))
+    try:
+        yield
+    finally:
+        rig.stopping.set()
+        await running
