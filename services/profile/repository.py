@@ -116,7 +116,7 @@ class SqlPeople:
         owners: dict[str, str | None] = {}
         profiles: dict[str, Profile] = {}
         unknown = set(identifiers)
-        while unknown:
+        for _ in range(_LOCK_ROUNDS):
             found = await self._find_owners(unknown)
             missing = {owner for owner in found.values() if owner is not None} - profiles.keys()
             profiles.update(await self._lock_profiles(sorted(missing)))
@@ -184,13 +184,14 @@ class SqlPeople:
 
     async def _save_identities(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
         self._final_owners = dict(owners)
-        new = sorted(i for i in owners if i not in self._stored_owners)
         moved = {i for i, owner in self._stored_owners.items() if owners[i] != owner}
         for change in changes:
             # Identifiers of the absorbed that no event of this batch named.
-            others = {i for a in change.absorbed for i in a.profile.identifiers} - self._stored_owners.keys()
+            absorbed = {i for a in change.absorbed for i in a.profile.identifiers}
+            others = {i for i in absorbed if i not in self._stored_owners}
             self._final_owners.update(dict.fromkeys(others, change.profile.profile_id))
             moved |= others
+        new = sorted(i for i in owners if i not in self._stored_owners and i not in moved)
         if new:
             status = await self._connection.execute(_ADD_IDENTITIES, new, [owners[i] for i in new])
             if status != f"INSERT 0 {len(new)}":
@@ -268,7 +269,7 @@ class SqlDirectory:
         rows = await self._database.pool.fetch(
             "select state from profile.profiles where profile_id > $1::uuid and merged_into is null "
             "order by profile_id limit $2",
-            after or "00000000-0000-0000-0000-000000000000",
+            after,
             limit,
         )
         return [_decode(row[0]) for row in rows]
