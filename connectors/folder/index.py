@@ -41,7 +41,7 @@ iframe {{ width: 100%; height: 100%; border: 0; background: #fff; }}
 <nav><h1>{title}</h1>
 {rows}
 </nav>
-<iframe name="mail" title="The mail" sandbox></iframe>
+<iframe name="mail" title="The mail" sandbox{newest}></iframe>
 </body>
 </html>
 """
@@ -74,12 +74,17 @@ def index_page(entries: Sequence[Entry]) -> str:
     title = f"{len(entries):,} messages"
     if len(shown) < len(entries):
         title += f", the newest {len(shown):,} shown"
-    return _PAGE.format(title=title, rows="\n".join(_row(entry) for entry in shown))
+    newest = f' src="{_link(shown[0])}"' if shown else ""
+    return _PAGE.format(title=title, rows="\n".join(_row(entry) for entry in shown), newest=newest)
+
+
+def _link(entry: Entry) -> str:
+    return escape(quote(f"{PREVIEWS}/{entry.name}.html"))
 
 
 def _row(entry: Entry) -> str:
     return _ROW.format(
-        link=escape(quote(f"{PREVIEWS}/{entry.name}.html")),
+        link=_link(entry),
         subject=escape(entry.subject) or "(no subject)",
         recipient=escape(entry.recipient),
         campaign=escape(entry.campaign),

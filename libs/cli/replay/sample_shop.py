@@ -53,7 +53,7 @@ class _Shop:
         # Another end makes another history: its calls must not pass for those of the first.
         name = f"{seed}/{to_timestamp(end)}/{count}"
         self._id = sha256(name.encode()).hexdigest()[:12]
-        self._rng = Random(name)  # noqa: S311
+        self._rng = Random(name)
         self._queue: list[tuple[datetime, int, _Action | SourcedCall]] = []
         self._pushed = 0
         self._made = 0

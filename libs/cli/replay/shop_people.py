@@ -67,7 +67,7 @@ class Person:
 def people(seed: int, count: int, catalog: Catalog) -> Iterator[Person]:
     """Makes the same people for the same seed, whenever the history ends and however many there are."""
     for number in range(1, count + 1):
-        rng = Random(f"{seed}/{number}")  # noqa: S311
+        rng = Random(f"{seed}/{number}")
         yield Person(
             number=number,
             kind=_drawn(rng, {"member": 66, "guest": 12, "anonymous": 22}),

@@ -1,0 +1,1 @@
+"""The commands of `tessera`, a module for each group."""

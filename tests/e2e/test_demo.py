@@ -1,0 +1,77 @@
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import TESSERA
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def _demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(TESSERA), "demo", "--home", str(home), "--scale", "0.05", "--live-seconds", "6", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "home"
+
+
+@pytest.fixture(scope="module")
+def report(home: Path) -> dict[str, Any]:
+    done = _demo(home, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_messages_come_out_and_nothing_fails(report: dict[str, Any]) -> None:
+    assert report["succeeded"]
+    assert [] == report["problems"]
+    assert report["events_accepted"] > 2000
+    assert 0 == report["events_rejected"]
+    assert report["messages"]["rendered"] == report["delivered"] > 0
+    assert report["messages"]["missed"] > 0
+
+
+def test_people_are_in_segments_and_triggers_fired(report: dict[str, Any]) -> None:
+    assert report["profiles"] > 50
+    assert 8 == len(report["segments"])
+    assert sum(report["segments"].values()) > 20
+    assert report["transitions"]["triggered"] > 0
+    assert report["events_per_second"] > 0
+
+
+def test_one_message_is_explained_from_its_events_to_its_delivery(report: dict[str, Any]) -> None:
+    story = report["journey"]
+
+    assert story["events"]
+    assert story["cause"]
+    assert story["recommendations"]
+    assert story["subject"]
+    assert "acknowledged" == story["delivery"]
+    assert story["to"] in [value for kind, value in story["identifiers"] if kind == "email"]
+
+
+def test_the_messages_lie_in_the_outbox(report: dict[str, Any], home: Path) -> None:
+    mails = list((home / "outbox").glob("*.eml"))
+
+    assert report["delivered"] == len(mails)
+    assert (home / "outbox" / "index.html").exists()
+
+
+def test_only_a_demo_s_own_folder_is_ever_removed(tmp_path: Path) -> None:
+    kept = tmp_path / "thesis.txt"
+    kept.write_text("years of work")
+    done = _demo(tmp_path)
+
+    assert 1 == done.returncode
+    assert "is not a demo's" in done.stderr
+    assert "years of work" == kept.read_text()

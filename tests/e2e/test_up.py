@@ -1,0 +1,141 @@
+import signal
+import stat
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+
+from libs.cli.access import password_name
+from libs.cli.secret_files import SecretFiles
+from tests.e2e.conftest import Up, until
+
+SERVICES = ["ingest", "profile", "segment", "recommend", "render"]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def _read_key(up: Up, source: str) -> str:
+    return str(up.json("sources", "create", source, "--kind", "server")["write_key"])
+
+
+def test_everything_gets_ready_and_says_so(up: Up) -> None:
+    status = up.json("status")
+
+    assert status["ready"]
+    assert SERVICES == list(status["services"])
+    assert {"ready"} == {service["state"] for service in status["services"].values()}
+    assert {"profile", "segment", "recommend", "render"} == {lag["group"] for lag in status["lag"]}
+
+
+def test_an_event_sent_by_http_is_found_with_its_person(up: Up) -> None:
+    event = {
+        "type": "track",
+        "userId": "ada",
+        "event": "Product Viewed",
+        "properties": {"product_id": "P-1"},
+        "context": {"traits": {"email": "ada@example.com"}},
+    }
+    url = f"{up.running()['http']}/v1/batch"
+    answer = httpx.post(url, json={"batch": [event]}, auth=(_read_key(up, "backend"), ""), trust_env=False)
+    until(lambda: up.run("profile", "show", "ada@example.com").returncode == 0)
+    found = up.json("profile", "show", "ada")
+
+    assert {"success": True} == answer.json()
+    assert ["Product Viewed"] == [event["name"] for event in found["events"]]
+    assert {"product_id": "P-1"} == found["events"][0]["properties"]
+
+
+def test_definitions_are_applied_once_and_then_unchanged(up: Up) -> None:
+    first = up.json("apply", "examples/shop")
+    again = up.json("apply", "examples/shop")
+
+    assert {"created"} == {applied["change"] for applied in first}
+    assert {"unchanged"} == {applied["change"] for applied in again}
+    assert 21 == len(again)
+
+
+def test_a_file_is_imported_and_again_without_counting_twice(
+    up: Up, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("import") / "orders.csv"
+    file.write_text(
+        "userId,event,timestamp,properties.revenue\nbob,Order,2025-01-31,9.5\n,Order,2025-01-31,1\n"
+    )
+    summaries = [up.json("import", str(file)) for _ in range(2)]
+    until(lambda: up.run("profile", "show", "bob").returncode == 0)
+    found = up.json("profile", "show", "bob")
+
+    assert [(1, 1)] * 2 == [(s["accepted"], s["rejected"]) for s in summaries]
+    assert [3] == [rejection["line"] for rejection in summaries[0]["rejections"]]
+    assert ["Order"] == [event["name"] for event in found["events"]]
+
+
+def test_a_service_that_is_killed_is_started_again(up: Up) -> None:
+    before = up.process_of("profile")
+    psutil.Process(before).kill()
+    until(lambda: up.process_of("profile") != before)
+    until(lambda: up.run("status").returncode == 0)
+    status = up.json("status")
+
+    assert 1 == status["services"]["profile"]["restarts"]
+    assert 0 == status["services"]["ingest"]["restarts"]
+
+
+def test_a_second_one_over_the_same_home_refuses_and_says_who_is_there(up: Up) -> None:
+    second = up.run("up", "--port-base", "0")
+
+    assert 1 == second.returncode
+    assert f"process {up.running()['process_id']}" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+async def test_a_service_can_t_read_another_s_tables(up: Up) -> None:
+    password = SecretFiles(up.home / "secrets").get(password_name("render"))
+    at = up.running()["database_url"].rpartition("@")[2]
+    connection = await asyncpg.connect(f"postgresql://render:{password}@{at}")
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("select * from profile.profiles")
+        topics = await connection.fetchval("select count(*) from event_log.topics")
+    finally:
+        await connection.close()
+
+    assert topics
+
+
+def test_secrets_and_log_are_for_their_owner_alone(up: Up) -> None:
+    files = [
+        *(up.home / "secrets").iterdir(),
+        *(up.home / name for name in ("api-keys.json", "running.json")),
+    ]
+
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in [*files, up.home / "tessera.log"]}
+
+
+def test_nobody_is_found_and_an_unknown_folder_is_refused_without_a_traceback(up: Up) -> None:
+    nobody, folder = up.run("profile", "show", "nobody"), up.run("apply", "no-such-folder")
+
+    assert (1, 1) == (nobody.returncode, folder.returncode)
+    assert "error: nobody is known by 'nobody'" in nobody.stderr
+    assert "error: there is no folder no-such-folder" in folder.stderr
+
+
+def test_killed_or_stopped_nothing_is_left_and_what_was_stored_is_there(up: Up) -> None:
+    """Last, since it stops what the others use."""
+    children = [up.process_of(service) for service in SERVICES]
+    up.stop(signal.SIGKILL)
+    until(lambda: not any(psutil.pid_exists(child) for child in children), 10)
+    without = up.run("status")
+    up.start()
+    found = up.json("profile", "show", "ada")
+    assert up.process is not None
+    everybody = psutil.Process(up.process.pid).children(recursive=True)
+    code = up.stop()
+    left = [child.pid for child in everybody if child.is_running()]
+
+    assert 1 == without.returncode
+    assert "nothing is running here" in without.stderr
+    assert ["Product Viewed"] == [event["name"] for event in found["events"]]
+    assert 0 == code
+    assert [] == left
+    assert not (up.home / "running.json").exists()
