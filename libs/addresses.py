@@ -2,7 +2,9 @@
 
 import re
 
-_EMAIL = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\.]+(\.[^@\s<>\"(),:;\[\]\\.]+)+")
+# No control characters, of which `\s` holds only some: a database refuses U+0000.
+_ATOM = r"[^@\s\x00-\x1f\x7f<>\"(),:;\[\]\\"
+_EMAIL = re.compile(rf"{_ATOM}]+@{_ATOM}.]+(\.{_ATOM}.]+)+")
 _PHONE_NOISE = re.compile(r"[\s().\-/]")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 

@@ -1,7 +1,8 @@
-"""What all tests share: one PostgreSQL for the run, a fresh database for each test that asks."""
+"""What all tests share: one PostgreSQL and one Kafka a run, a fresh database for each test that asks."""
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from libs.database.embedded import EmbeddedPostgres
 from libs.messaging.schema import migrate_log
+from tests import kafka as kafka_server
 
 _numbers = itertools.count()
 
@@ -40,3 +42,16 @@ async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
     yield postgres.url(name)
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The run's Kafka as `host:port`: KAFKA_TEST_BOOTSTRAP, else a broker of our own. Fails without one."""
+    if given := os.environ.get("KAFKA_TEST_BOOTSTRAP"):
+        yield given
+        return
+    kafka_server.prepare()
+    broker = kafka_server.KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker.bootstrap
+    broker.stop()

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from libs.database import Connection
-from libs.messaging.records import Received, Record, slot_of
+from libs.messaging.records import Received, Record, partition_of
 
 CHANNEL = "event_log"
 _MOST_RECORDS = 1000
 _MOST_BYTES = 1 << 20
 
 _encode = msgspec.msgpack.Encoder().encode
-_Packed = list[tuple[bytes, str, bytes, int, dict[str, str] | None]]
-_decode = msgspec.msgpack.Decoder(_Packed).decode
+Packed = list[tuple[bytes, str, bytes, int, dict[str, str] | None]]
+"""A chunk's records: key, type, value, time, headers."""
+decode = msgspec.msgpack.Decoder(Packed).decode
 
 # Counters are locked in the order of the partitions, or two writers could wait for each other.
 _APPEND = """
@@ -42,9 +43,24 @@ select pg_notify('event_log', $6)
 """
 
 
-def partition_of(record: Record, partitions: int) -> int:
-    """Where a record goes."""
-    return slot_of(record.key) % partitions if record.partition is None else record.partition
+def after(position: str, share: str) -> str:
+    """The SQL that joins to each partition `p` its chunks `c` after a position.
+
+    Whole chunks, in order, until those before hold `share` records.
+    """
+    return f"""
+cross join lateral (
+  select next_offset, records, payload from (
+    select next_offset, records, payload, sum(records) over (order by next_offset) - records as earlier
+    from (
+      select next_offset, records, payload from event_log.chunks
+      where topic_id = p.topic_id and partition = p.partition and next_offset > {position}
+      order by next_offset limit {share}
+    ) as candidates
+  ) as counted where earlier < {share}
+) as c
+order by p.topic_id, p.partition, c.next_offset
+"""  # noqa: S608 - of constants
 
 
 def _rounds(records: Sequence[Record], partitions: int) -> Iterator[dict[int, list[Record]]]:
@@ -85,11 +101,9 @@ async def append(
         )
 
 
-def unpack(
-    topic: str, partition: int, next_offset: int, payload: bytes, start: int, numbered: bool = False
-) -> list[Received]:
+def unpack(topic: str, partition: int, next_offset: int, payload: bytes, start: int) -> list[Received]:
     """The records of one chunk from offset `start` on."""
-    packed = _decode(payload)
+    packed = decode(payload)
     first = next_offset - len(packed)
     skip = max(0, start - first)
     return [
@@ -102,7 +116,6 @@ def unpack(
             value=value,
             time=time,
             headers=headers or {},
-            number=offset if numbered else None,
         )
         for offset, (key, type_, value, time, headers) in enumerate(packed[skip:], first + skip)
     ]

@@ -6,10 +6,10 @@ partition alone; an unknown error ends the process.
 """
 
 import asyncio
-import random
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,12 +20,14 @@ from libs.errors import Unavailable
 from libs.messaging import offsets
 from libs.messaging.log import EventLog, LogGap, OffsetConflict, Subscription
 from libs.messaging.records import Partition, Position, Reading, Received, Record
+from libs.messaging.retrying import BackOff, pause
 from libs.messaging.topics import Topic
+from libs.observability import metrics, traces
 
 log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.2
-_BACK_OFF_SECONDS = (0.05, 5.0)
+_LAG_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,24 @@ class Consumer:
         """Consume until asked to stop; the batches in hand are finished."""
         settings = self._settings
         every = (*settings.topics, *settings.background)
-        async with self._log.subscribe(settings.group, every) as subscription, asyncio.TaskGroup() as group:
-            for index in range(settings.workers):
-                worker = _Worker(self._database, self._log, subscription, settings, self._handler(), index)
+        back_off = BackOff()
+        while not stopping.is_set():
+            try:
+                async with self._log.subscribe(settings.group, every) as subscription:
+                    await self._share_out(subscription, stopping)
+            except Exception as error:
+                if not _passes(error):
+                    raise
+                seconds = back_off.failed()
+                log.warning("subscribing again", group=settings.group, error=repr(error), seconds=seconds)
+                await pause(stopping, seconds)
+
+    async def _share_out(self, subscription: Subscription, stopping: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            for index in range(self._settings.workers):
+                worker = _Worker(
+                    self._database, self._log, subscription, self._settings, self._handler(), index
+                )
                 group.create_task(worker.run(stopping))
 
 
@@ -119,7 +136,10 @@ class _Progress:
     indexes: tuple[int, ...] = ()
     positions: dict[Partition, Position] = field(default_factory=dict)
     noted: float = 0.0
+    lag_known: float = 0.0
     stopped: set[Partition] = field(default_factory=set)
+    through: dict[Partition, int] = field(default_factory=dict)
+    """What readings without records have told, and is not noted yet."""
 
 
 class _Worker:
@@ -139,16 +159,18 @@ class _Worker:
         self._handler = handler
         self._number = number
         self._progress = _Progress()
-        self._dead: dict[Partition, deque[float]] = defaultdict(deque)
+        self._live = frozenset(topic.name for topic in settings.topics)
+        self._background = frozenset(topic.name for topic in settings.background)
+        self._dead: dict[Partition, dict[int, float]] = defaultdict(dict)
+        self._in_hand: frozenset[str] = frozenset()
+        self._back_off = BackOff()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        failures = 0
         while not stopping.is_set():
             try:
                 name = f"{self._settings.group} worker {self._number}"
                 connection = await open_connection(self._database.url, name)
                 try:
-                    failures = 0
                     await self._work(connection, stopping)
                 finally:
                     self._lose()
@@ -156,10 +178,12 @@ class _Worker:
             except Exception as error:
                 if not _passes(error):
                     raise
-                failures += 1
-                wait = min(_BACK_OFF_SECONDS[1], _BACK_OFF_SECONDS[0] * 2**failures) * random.uniform(0.5, 1)  # noqa: S311
+                counter = metrics.OFFSET_CONFLICTS if isinstance(error, OffsetConflict) else metrics.RETRIES
+                for topic in self._in_hand or self._live:
+                    counter.labels(self._settings.group, topic).inc()
+                wait = self._back_off.failed()
                 log.warning("consumer retries", group=self._settings.group, error=repr(error), seconds=wait)
-                await _sleep(stopping, wait)
+                await pause(stopping, wait)
 
     def _lose(self) -> None:
         """Start over from what is stored: after a failure memory may be ahead of it."""
@@ -171,9 +195,8 @@ class _Worker:
         try:
             while not stopping.is_set():
                 if self._subscription.assignment.generation != self._progress.generation:
-                    if ahead is not None:
-                        ahead.cancel()
-                        ahead = None
+                    await _drop(ahead)
+                    ahead = None
                     await self._take_over(connection)
                 seen = self._subscription.wakes
                 if not self._progress.indexes:
@@ -183,77 +206,113 @@ class _Worker:
                 ahead = None
                 if reading.records:
                     # The next batch is fetched while this one is handled.
-                    ahead = asyncio.create_task(self._read(self._after(reading)))
-                    await self._handle(connection, reading)
-                    await self._maintain(connection, reading)
-                elif not await self._maintain(connection, reading):
-                    await self._subscription.wait(seen, self._settings.tick_seconds)
+                    after = self._after(reading)
+                    ahead = asyncio.create_task(self._read(after))
+                    await self._handle(connection, reading, after)
+                    if self._progress.positions != after:
+                        # A partition was stopped: what was fetched lies behind the record it stopped at.
+                        await _drop(ahead)
+                        ahead = None
+                    await self._maintain(connection)
+                else:
+                    self._progress.through.update(reading.through)
+                    if not await self._maintain(connection):
+                        await self._subscription.wait(seen, self._settings.tick_seconds)
+                await self._measure()
         finally:
-            if ahead is not None:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
+            await _drop(ahead)
 
     async def _take_over(self, connection: Connection) -> None:
         """Load the offsets of the partitions that are now this worker's."""
         self._handler.forget()
         assignment = self._subscription.assignment
         indexes = assignment.indexes[self._number :: self._settings.workers]
-        topics = [topic.name for topic in (*self._settings.topics, *self._settings.background)]
+        topics = [*self._live, *self._background]
         positions = await offsets.load(connection, self._settings.group, topics, indexes) if indexes else {}
-        self._progress = _Progress(assignment.generation, indexes, positions, stopped=self._progress.stopped)
+        former = self._progress
+        stopped = former.stopped & positions.keys()
+        self._progress = _Progress(assignment.generation, indexes, positions, stopped=stopped)
+        self._let_go(former)
 
     async def _read(self, positions: Mapping[Partition, Position]) -> Reading:
-        """Read the topics; the background ones only when those are at their end."""
+        """Read the topics; the background ones only when those are known to be at their end."""
         limit = self._settings.batch_records
-        reading = await self._subscription.read(self._of(self._settings.topics, positions), limit)
-        if reading.records or not self._settings.background:
+        live = self._of(self._live, positions)
+        reading = await self._subscription.read(live, limit)
+        if reading.records or not self._background or not live.keys() <= reading.through.keys():
             return reading
-        background = await self._subscription.read(self._of(self._settings.background, positions), limit)
+        background = await self._subscription.read(self._of(self._background, positions), limit)
         return Reading(background.records, background.next_offsets, reading.through)
 
     def _of(
-        self, topics: tuple[Topic, ...], positions: Mapping[Partition, Position]
+        self, topics: frozenset[str], positions: Mapping[Partition, Position]
     ) -> dict[Partition, Position]:
-        names = {topic.name for topic in topics}
         stopped = self._progress.stopped
-        return {p: position for p, position in positions.items() if p.topic in names and p not in stopped}
+        return {p: position for p, position in positions.items() if p.topic in topics and p not in stopped}
 
     def _after(self, reading: Reading) -> dict[Partition, Position]:
         """The positions once a reading is handled."""
-        positions = dict(self._progress.positions)
+        ends: dict[tuple[str, int], int] = {}
+        numbers: dict[tuple[str, int], int] = {}
         for record in reading.records:
-            partition = Partition(record.topic, record.partition)
-            number = positions[partition].number if record.number is None else record.number
-            positions[partition] = Position(record.offset + 1, max(number, positions[partition].number))
+            key = (record.topic, record.partition)
+            ends[key] = record.offset + 1
+            if record.number is not None and record.number > numbers.get(key, -1):
+                numbers[key] = record.number
+        positions = dict(self._progress.positions)
+        for key, offset in ends.items():
+            partition = Partition(*key)
+            number = max(positions[partition].number, numbers.get(key, -1))
+            positions[partition] = Position(offset, number)
         for partition, offset in reading.next_offsets.items():
             positions[partition] = Position(offset, positions[partition].number)
         return positions
 
     def _unseen(self, records: Sequence[Received]) -> list[Received]:
-        """Leave out what a relay shipped twice; LogGap where it left something out."""
-        numbers = {p: position.number for p, position in self._progress.positions.items()}
+        """Leave out what a relay shipped twice; LogGap where it left something out.
+
+        A group that has handled no numbered record yet may begin anywhere: retention may have
+        dropped the first ones.
+        """
+        numbers = {(p.topic, p.index): position.number for p, position in self._progress.positions.items()}
         unseen = []
         for record in records:
             if record.number is not None:
-                partition = Partition(record.topic, record.partition)
-                if record.number <= numbers[partition]:
+                key = (record.topic, record.partition)
+                last = numbers[key]
+                if record.number <= last:
                     continue
-                if record.number != numbers[partition] + 1:
-                    raise LogGap(f"{partition}: number {record.number} follows {numbers[partition]}")
-                numbers[partition] = record.number
+                if record.number != last + 1 and last >= 0:
+                    raise LogGap(f"{record.topic} {record.partition}: number {record.number} follows {last}")
+                numbers[key] = record.number
             unseen.append(record)
         return unseen
 
-    async def _handle(self, connection: Connection, reading: Reading) -> None:
+    async def _handle(
+        self, connection: Connection, reading: Reading, after: Mapping[Partition, Position]
+    ) -> None:
+        group = self._settings.group
         started = time.perf_counter()
-        await self._commit(connection, self._unseen(reading.records), self._after(reading), reading.through)
-        log.debug(
-            "batch handled",
-            group=self._settings.group,
-            records=len(reading.records),
-            seconds=round(time.perf_counter() - started, 4),
-        )
-        await self._subscription.commit_hint(reading.next_offsets)
+        counts = Counter(record.topic for record in reading.records)
+        self._in_hand = frozenset(counts)
+        with ExitStack() as spans:
+            spans.enter_context(traces.span(f"{group} batch", records=len(reading.records)))
+            for record in reading.records:
+                traceparent = record.headers.get("traceparent")
+                if traceparent is not None and traces.is_sampled(traceparent):
+                    spans.enter_context(traces.span(f"{group} {record.type}", traceparent))
+            through = {**self._progress.through, **reading.through}
+            await self._commit(connection, self._unseen(reading.records), after, through)
+        self._progress.through.clear()
+        self._back_off.worked()
+        seconds = time.perf_counter() - started
+        for topic, count in counts.items():
+            metrics.CONSUMER_RECORDS.labels(group, topic).inc(count)
+            metrics.CONSUMER_BATCHES.labels(group, topic).inc()
+            metrics.CONSUMER_BATCH_SECONDS.labels(group, topic).observe(seconds)
+        log.debug("batch handled", group=group, records=len(reading.records), seconds=round(seconds, 4))
+        positions = self._progress.positions
+        await self._subscription.commit_hint({p: positions[p].offset for p in reading.next_offsets})
 
     async def _commit(
         self,
@@ -265,21 +324,24 @@ class _Worker:
         """One transaction; where a record's own content fails it, the rest is handled without it."""
         try:
             async with connection.transaction():
-                outcome = await self._handler.handle(connection, Batch(records, self._progress.indexes))
+                outcome = Outcome()
+                if records:
+                    batch = Batch(records, self._progress.indexes)
+                    outcome = await self._handler.handle(connection, batch)
                 await self._finish(connection, outcome, after, through)
         except Exception as error:
             self._handler.forget()
-            if _passes(error) or not _is_record_fault(error):
+            if _passes(error) or not _is_record_fault(error) or not records:
                 raise
-            if len(records) > 1:
-                await self._halve(connection, records, after, through)
-            elif records:
-                await self._bury(connection, records[0], error, after, through)
-            else:
-                raise
+            fault = error
         else:
             outcome.after_commit()
             self._progress.positions = dict(after)
+            return
+        if len(records) > 1:
+            await self._halve(connection, records, after, through)
+        else:
+            await self._bury(connection, records[0], fault, after, through)
 
     async def _halve(
         self,
@@ -306,13 +368,16 @@ class _Worker:
     ) -> None:
         """Keep the record with its reason and go on, or stop the partition where it comes in bursts."""
         partition = Partition(record.topic, record.partition)
-        reason = f"{type(error).__name__}: {error}"[:1000]
+        reason = f"{type(error).__name__}: {error}"[:1000].encode(errors="replace").decode()
+        now = time.monotonic()
         recent = self._dead[partition]
-        recent.append(time.monotonic())
-        while recent[0] < time.monotonic() - self._settings.burst_seconds:
-            recent.popleft()
+        recent[record.offset] = now  # by offset: a retry after a transient failure is no further letter
+        for offset in [o for o, noticed in recent.items() if noticed < now - self._settings.burst_seconds]:
+            del recent[offset]
+        labels = self._settings.group, record.topic
         if len(recent) > self._settings.burst:
             self._progress.stopped.add(partition)
+            metrics.STOPPED_PARTITIONS.labels(*labels).inc()
             log.error("partition stopped", partition=str(partition), offset=record.offset, reason=reason)
             return
         log.error(
@@ -325,6 +390,7 @@ class _Worker:
         async with connection.transaction():
             await self._finish(connection, Outcome([(self._settings.dead_letters, [letter])]), after, through)
         self._progress.positions = dict(after)
+        metrics.DEAD_LETTERS.labels(*labels).inc()
 
     async def _finish(
         self,
@@ -341,35 +407,58 @@ class _Worker:
         for topic, records in outcome.output:
             await self._log.append(connection, topic, records)
 
-    async def _maintain(self, connection: Connection, reading: Reading) -> bool:
+    async def _maintain(self, connection: Connection) -> bool:
         """Between batches, a few times a second: note the log's end, and do the owner's other work.
 
         Returns whether there was such work, and may be more.
         """
+        progress = self._progress
         now = time.monotonic()
-        if now - self._progress.noted < self._settings.tick_seconds:
+        if now - progress.noted < self._settings.tick_seconds:
             return False
-        positions = self._progress.positions
         try:
             async with connection.transaction():
-                outcome = await self._handler.maintain(connection, self._progress.indexes)
-                through = {} if reading.records else reading.through
+                outcome = await self._handler.maintain(connection, progress.indexes)
                 # With no work and no end to note, there is nothing to prove an ownership for.
-                if outcome is not None or through:
-                    fence = through or dict.fromkeys(self._of(self._settings.topics, positions), 0)
+                if outcome is not None or progress.through:
+                    # All live partitions, not only those that were at their end: the work is of all.
+                    live = {
+                        p: position for p, position in progress.positions.items() if p.topic in self._live
+                    }
                     await offsets.advance(
-                        connection, self._settings.group, positions, {p: positions[p] for p in fence}, fence
+                        connection, self._settings.group, progress.positions, live, progress.through
                     )
                 for topic, records in () if outcome is None else outcome.output:
                     await self._log.append(connection, topic, records)
         except BaseException:
             self._handler.forget()
             raise
+        progress.through.clear()
         if outcome is None:
-            self._progress.noted = now
+            progress.noted = now
             return False
         outcome.after_commit()
+        self._back_off.worked()
         return True
+
+    async def _measure(self) -> None:
+        """A few times a minute, say how far behind the partitions are."""
+        now = time.monotonic()
+        if now - self._progress.lag_known < _LAG_SECONDS:
+            return
+        self._progress.lag_known = now
+        positions = self._progress.positions
+        for partition, end in (await self._subscription.ends(positions)).items():
+            labels = self._settings.group, partition.topic, str(partition.index)
+            metrics.CONSUMER_LAG.labels(*labels).set(max(0, end - positions[partition].offset))
+
+    def _let_go(self, former: _Progress) -> None:
+        """Say no more of partitions that others have now."""
+        group, positions = self._settings.group, self._progress.positions
+        for partition in former.positions.keys() - positions.keys():
+            metrics.CONSUMER_LAG.remove(group, partition.topic, str(partition.index))
+        for partition in former.stopped - positions.keys():
+            metrics.STOPPED_PARTITIONS.labels(group, partition.topic).dec()
 
 
 def _passes(error: Exception) -> bool:
@@ -385,8 +474,8 @@ def _is_record_fault(error: Exception) -> bool:
     return is_record_fault(error) or not database_error
 
 
-async def _sleep(stopping: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return
+async def _drop(ahead: asyncio.Task[Reading] | None) -> None:
+    """Give up a reading and wait until it no longer reads."""
+    if ahead is not None:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)

@@ -1,6 +1,6 @@
 """The port that services write to and read from: over PostgreSQL or over Kafka."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,15 +10,15 @@ from libs.messaging.records import Partition, Position, Reading, Record
 from libs.messaging.topics import Topic
 
 
-class OffsetConflict(Exception):  # noqa: N818 - an outcome of the protocol, not a defect
+class OffsetConflict(Exception):
     """Another member has advanced the offset: this one no longer owns the partition."""
 
 
-class LogGap(Exception):  # noqa: N818
+class LogGap(Exception):
     """A relayed record's number skips some: records are missing between it and the one before."""
 
 
-class TopicMissing(Exception):  # noqa: N818
+class TopicMissing(Exception):
     """A topic that is to be read does not exist, or has another number of partitions."""
 
 
@@ -38,7 +38,13 @@ class Subscription(Protocol):
         """What this member owns now. Only the offset's compare-and-set keeps a former owner out."""
 
     async def read(self, positions: Mapping[Partition, Position], limit: int) -> Reading:
-        """Read on from `positions`, about `limit` records at the most; empty at the log's end."""
+        """Read on from `positions`, about `limit` records at the most.
+
+        At its end a partition has no records and a time in `through`.
+        """
+
+    async def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """The offsets that the partitions' next records will get, as far as they are known: for lag."""
 
     @property
     def wakes(self) -> int:

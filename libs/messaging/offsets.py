@@ -53,7 +53,8 @@ async def advance(
 ) -> None:
     """Move offsets inside the transaction that holds their effects; OffsetConflict for a zombie.
 
-    Called with `after` equal to `before` it only proves the ownership and moves `through`.
+    Called with `after` equal to `before` it only moves `through`, and proves that nobody else has
+    moved the offsets.
     """
     partitions = sorted(after)
     status = await connection.execute(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
@@ -13,26 +13,32 @@ from libs.database import Connection, Database, is_transient, open_connection
 from libs.messaging import chunks, members
 from libs.messaging.coalescing import Coalescer
 from libs.messaging.log import Assignment, TopicMissing
+from libs.messaging.news import News
 from libs.messaging.records import Partition, Position, Reading, Received, Record
 from libs.messaging.topics import Topic
 
 log = structlog.get_logger(__name__)
 
-_READ = """
-select p.topic_id, p.partition, p.position, c.next_offset, c.payload
+_READ = f"""
+select p.topic_id, p.partition, p.position, c.next_offset, c.records, c.payload
 from unnest($1::smallint[], $2::int[], $3::bigint[]) as p (topic_id, partition, position)
-cross join lateral (
-  select next_offset, payload from (
-    select next_offset, payload, sum(records) over (order by next_offset) - records as earlier
-    from (
-      select next_offset, records, payload from event_log.chunks
-      where topic_id = p.topic_id and partition = p.partition and next_offset > p.position
-      order by next_offset limit $4
-    ) as candidates
-  ) as counted where earlier < $4
-) as c
-order by p.topic_id, p.partition, c.next_offset
+{chunks.after(position="p.position", share="$4")}
+"""  # noqa: S608 - of constants
+_ENDS = """
+select p.topic_id, p.partition, p.next_offset from event_log.partitions as p
+join unnest($1::smallint[], $2::int[]) as wanted (topic_id, partition) using (topic_id, partition)
 """
+# Not "on conflict do update": that would use up a small number of the identity at every start.
+_CREATE_TOPIC = """
+insert into event_log.topics (name, partitions, retention)
+select $1, $2, $3 where not exists (select from event_log.topics where name = $1) on conflict do nothing
+"""
+_CREATE_PARTITIONS = """
+insert into event_log.partitions (topic_id, partition)
+select topic_id, generate_series(0, partitions - 1) from event_log.topics where name = $1
+on conflict do nothing
+"""
+_KEEP_RETENTION = "update event_log.topics set retention = $2 where name = $1 and retention <> $2"
 
 
 class PostgresLog:
@@ -57,26 +63,18 @@ class PostgresLog:
     async def declare(self, topics: Sequence[Topic]) -> None:
         async with self._database.begin() as connection:
             for topic in topics:
-                topic_id = await connection.fetchval(
-                    "insert into event_log.topics (name, partitions, retention) values ($1, $2, $3) "
-                    "on conflict (name) do update set retention = excluded.retention returning topic_id",
-                    self._name(topic),
-                    self.partitions,
-                    topic.retention,
-                )
-                await connection.execute(
-                    "insert into event_log.partitions (topic_id, partition) "
-                    "select $1, generate_series(0, $2::int - 1) on conflict do nothing",
-                    topic_id,
-                    self.partitions,
-                )
-        for topic in topics:
-            await self._topic_id(topic)
+                name = self.name_of(topic)
+                await connection.execute(_CREATE_TOPIC, name, self.partitions, topic.retention)
+                await connection.execute(_CREATE_PARTITIONS, name)
+                await connection.execute(_KEEP_RETENTION, name, topic.retention)
+        async with self._database.pool.acquire() as connection:
+            for topic in topics:
+                await self.topic_id(connection, topic)
 
     async def append(self, connection: Connection, topic: Topic, records: Sequence[Record]) -> None:
         if records:
-            topic_id = await self._topic_id(topic)
-            await chunks.append(connection, topic_id, self._name(topic), records, self.partitions)
+            topic_id = await self.topic_id(connection, topic)
+            await chunks.append(connection, topic_id, self.name_of(topic), records, self.partitions)
 
     async def publish(self, topic: Topic, records: Sequence[Record]) -> None:
         publisher = self._publishers.get(topic.name)
@@ -91,8 +89,9 @@ class PostgresLog:
 
     @asynccontextmanager
     async def subscribe(self, group: str, topics: Sequence[Topic]) -> AsyncIterator["PostgresSubscription"]:
-        ids = {topic.name: await self._topic_id(topic) for topic in topics}
-        names = frozenset(self._name(topic) for topic in topics)
+        async with self._database.pool.acquire() as connection:
+            ids = {topic.name: await self.topic_id(connection, topic) for topic in topics}
+        names = frozenset(self.name_of(topic) for topic in topics)
         subscription = PostgresSubscription(
             self._database, f"{self._namespace}.{group}", ids, names, self.partitions, self._clock
         )
@@ -102,30 +101,32 @@ class PostgresLog:
             yield subscription
         finally:
             keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            await asyncio.gather(keeping, return_exceptions=True)
 
     async def check(self) -> None:
         await self._database.check()
 
-    def _name(self, topic: Topic) -> str:
+    def name_of(self, topic: Topic) -> str:
+        """The topic's name in this deployment."""
         return f"{self._namespace}.{topic.name}"
 
-    async def _topic_id(self, topic: Topic) -> int:
+    async def topic_id(self, connection: Connection, topic: Topic) -> int:
+        """The id of a declared topic in this database; TopicMissing where it is not, or is different."""
         known = self._topic_ids.get(topic.name)
         if known is not None:
             return known
-        row = await self._database.pool.fetchrow(
-            "select topic_id, partitions from event_log.topics where name = $1", self._name(topic)
+        # On the caller's connection: one more of the pool, for each of many first writers, is a deadlock.
+        row = await connection.fetchrow(
+            "select topic_id, partitions from event_log.topics where name = $1", self.name_of(topic)
         )
         if row is None:
             raise TopicMissing(
-                f"{self._name(topic)} is not in this database: start {topic.owner}, and let all services "
+                f"{self.name_of(topic)} is not in this database: start {topic.owner}, and let all services "
                 "share one PostgreSQL, or set EVENT_LOG_URL to a Kafka"
             )
         if row["partitions"] != self.partitions:
             raise TopicMissing(
-                f"{self._name(topic)} has {row['partitions']} partitions, but TOPIC_PARTITIONS is "
+                f"{self.name_of(topic)} has {row['partitions']} partitions, but TOPIC_PARTITIONS is "
                 f"{self.partitions}"
             )
         self._topic_ids[topic.name] = row["topic_id"]
@@ -153,8 +154,7 @@ class PostgresSubscription:
         self._clock = clock
         self._member = uuid.uuid4()
         self._assignment = Assignment(0, ())
-        self._news = asyncio.Event()
-        self._wakes = 0
+        self._news = News()
         self._failure: BaseException | None = None
 
     @property
@@ -163,7 +163,7 @@ class PostgresSubscription:
 
     @property
     def wakes(self) -> int:
-        return self._wakes
+        return self._news.count
 
     async def read(self, positions: Mapping[Partition, Position], limit: int) -> Reading:
         if self._failure is not None:
@@ -188,7 +188,9 @@ class PostgresSubscription:
                 partition.topic, partition.index, row["next_offset"], row["payload"], row["position"]
             )
             records += unpacked
-            found[partition] = found.get(partition, 0) + len(unpacked)
+            # The whole chunk counts, as it does in the query, or one that was entered in its middle
+            # would pass for the log's end.
+            found[partition] = found.get(partition, 0) + row["records"]
             next_offsets[partition] = row["next_offset"]
             through[partition] = max(through.get(partition, 0), max(r.time for r in unpacked))
         for partition in partitions:
@@ -196,10 +198,16 @@ class PostgresSubscription:
                 through[partition] = before
         return Reading(records, next_offsets, through)
 
+    async def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        rows = await self._database.pool.fetch(
+            _ENDS, [self._ids[p.topic] for p in partitions], [p.index for p in partitions]
+        )
+        return {Partition(self._topics[r["topic_id"]], r["partition"]): r["next_offset"] for r in rows}
+
     async def wait(self, seen: int, seconds: float) -> None:
-        if self._wakes == seen:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), seconds)
+        if self._failure is not None:
+            raise self._failure
+        await self._news.wait(seen, seconds)
 
     async def commit_hint(self, next_offsets: Mapping[Partition, int]) -> None:
         """The offsets' table is where lag is read from: there is nothing to tell."""
@@ -219,8 +227,14 @@ class PostgresSubscription:
     async def _hold(self, session_seconds: float) -> None:
         connection = await open_connection(self._database.url, f"{self._group} member")
         try:
+            # Whoever stops in the middle of a beat holds up all the others: not for a session's length,
+            # or they would take each other for dead.
+            limit = f"{max(500, int(session_seconds * 500))}ms"
+            await connection.execute(
+                "select set_config('idle_in_transaction_session_timeout', $1, false)", limit
+            )
             await connection.add_listener(chunks.CHANNEL, self._notified)
-            self._wake()  # whatever came while nobody listened
+            self._news.tell()  # whatever came while nobody listened
             while True:
                 owned = await members.beat(
                     connection, self._group, self._member, self._partitions, session_seconds
@@ -239,19 +253,14 @@ class PostgresSubscription:
         if indexes != self._assignment.indexes:
             self._assignment = Assignment(self._assignment.generation + 1, indexes)
             log.info("partitions assigned", group=self._group, partitions=list(indexes))
-            self._wake()
+            self._news.tell()
 
     def _notified(self, _connection: object, _process: int, _channel: str, payload: object) -> None:
         if payload in self._payloads:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._wakes += 1
-        self._news.set()
-        self._news = asyncio.Event()
+            self._news.tell()
 
     def ended(self, keeping: asyncio.Task[None]) -> None:
         """Let the next read tell why nobody keeps the membership any more."""
         if not keeping.cancelled():
             self._failure = keeping.exception()
-            self._wake()
+            self._news.tell()

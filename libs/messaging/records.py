@@ -8,6 +8,8 @@ import msgspec
 
 SLOTS = 4096
 """Keys are hashed to so many slots; a partition count divides it, so a slot has one owner."""
+MOST_BYTES = 2 << 20
+"""The most that a record's key and value may hold together, in either log."""
 
 
 def slot_of(key: bytes) -> int:
@@ -30,6 +32,17 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """Where it must go; the key decides when None."""
     ephemeral: bool = False
     """Worthless once every group has read it: dropped then, whatever the topic's retention."""
+
+
+def partition_of(record: Record, partitions: int) -> int:
+    """Where a record goes. ValueError for one that is too large for Kafka, whatever the log.
+
+    An outbox must not take what its relay can never ship.
+    """
+    size = len(record.key) + len(record.value)
+    if size > MOST_BYTES:
+        raise ValueError(f"a record of type {record.type} has {size} bytes; {MOST_BYTES} is the limit")
+    return slot_of(record.key) % partitions if record.partition is None else record.partition
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
-import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.errors import Invalid
@@ -31,6 +30,8 @@ _TYPE_PB = {
 }
 _TYPE_NAMES = {number: kind.value for kind, number in _TYPE_PB.items()}
 _SOURCE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+# HTTP Basic ends it at a colon.
+_WRITE_KEY = re.compile(r"[!-9;-~]{0,200}")
 _RAW_NULL = (b"", b"null")
 
 
@@ -74,6 +75,8 @@ class WriteKey(msgspec.Struct, rename="camel"):
 _call = msgspec.json.Decoder(Call)
 _batch = msgspec.json.Decoder(CallBatch)
 _write_key = msgspec.json.Decoder(WriteKey)
+# Values stay as they came: a number that is read and written again may lose digits.
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # msgspec ends a complaint with the place: "Expected `str`, got `array` - at `$.userId`".
 _COMPLAINT = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
 
@@ -102,8 +105,10 @@ def call_item(
     try:
         call = _decoded(_call, body)
         message_id = call.message_id or ""
-        if len(body) > MOST_EVENT_BYTES:
-            raise Invalid("event", f"has {len(body):,} bytes, {MOST_EVENT_BYTES:,} are allowed")
+        # The batch's context counts for each of its events: it is stored with each.
+        size = len(body) + len(context)
+        if size > MOST_EVENT_BYTES:
+            raise Invalid("event", f"has {size:,} bytes, {MOST_EVENT_BYTES:,} are allowed")
         event = _incoming_of_call(call, type_, sent_at, context)
     except Invalid as error:
         event = Unreadable(message_id, error)
@@ -117,7 +122,7 @@ def _decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
         match = _COMPLAINT.fullmatch(str(error))
         assert match is not None
         raise Invalid(match["field"] or "body", match["problem"]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("body", f"is not valid JSON: {error}") from None
 
 
@@ -159,18 +164,17 @@ def _merged(below: bytes, above: bytes) -> bytes:
     if above in _RAW_NULL:
         return below
     try:
-        return orjson.dumps({**orjson.loads(below), **orjson.loads(above)})
-    except (TypeError, ValueError):
+        return msgspec.json.encode({**_object.decode(below), **_object.decode(above)})
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return above
 
 
 def _traits_in(context: bytes) -> bytes:
     """Some SDKs put an identify's traits into the context."""
     try:
-        found = orjson.loads(context).get("traits") if context else None
-    except (AttributeError, ValueError):
+        return bytes(_object.decode(context).get("traits", b"")) if context else b""
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return b""
-    return orjson.dumps(found) if isinstance(found, dict) else b""
 
 
 def _time(field: str, text: str | None) -> int | None:
@@ -267,8 +271,12 @@ def source_of(source: pb.Source) -> Source:
     """A source to create; Invalid names the wrong field."""
     if not _SOURCE_ID.fullmatch(source.source_id):
         raise Invalid("source.source_id", "must be lower-case letters, digits, - and _, at most 63")
-    if source.kind == event_pb2.SOURCE_KIND_UNSPECIFIED:
-        raise Invalid("source.kind", "is required")
+    if source.kind not in (event_pb2.SOURCE_KIND_BROWSER, event_pb2.SOURCE_KIND_SERVER):
+        raise Invalid("source.kind", "must be browser or server")
+    if not _WRITE_KEY.fullmatch(source.write_key):
+        raise Invalid("source.write_key", "must be at most 200 visible ASCII characters, without a colon")
+    if any("\0" in purpose for purpose in source.default_consent):
+        raise Invalid("source.default_consent", "contains the character U+0000")
     trusted = source.kind == event_pb2.SOURCE_KIND_SERVER
     return Source(source.source_id, trusted, source.write_key, dict(source.default_consent))
 

@@ -134,9 +134,9 @@ def accept(incoming: Incoming, source: Source, received: int, new_message_id: st
         event_time=event_time,
         original_time=None if incoming.time == event_time else incoming.time,
         received_time=received,
-        properties=incoming.properties,
-        traits=incoming.traits,
-        context=incoming.context,
+        properties=incoming.properties if properties else b"",
+        traits=incoming.traits if traits else b"",
+        context=incoming.context if context else b"",
         consent=consent,
     )
     allowed = {**source.default_consent, **consent}
@@ -284,6 +284,8 @@ def _consent(incoming: Incoming, context: Mapping[str, Any]) -> Mapping[str, boo
         consent[EMAIL_MARKETING] = False
     if len(consent) > _MOST_PURPOSES:
         raise Invalid(place, f"names more than {_MOST_PURPOSES} purposes")
+    if any(not 1 <= len(purpose) <= _MOST_ID or "\0" in purpose for purpose in consent):
+        raise Invalid(place, f"must name purposes by 1 to {_MOST_ID} characters, without U+0000")
     return consent
 
 

@@ -128,6 +128,8 @@ class Administration:
         """Store a source; the same again returns the stored one."""
         wanted = source if source.write_key else replace(source, write_key=secrets.token_urlsafe(24))
         stored = await self._sources.create(wanted)
+        if stored is None:
+            raise Conflict("another source has this write key", source_id=source.source_id)
         # Without a key of the caller's, the stored one is as good.
         if stored != (source if source.write_key else replace(source, write_key=stored.write_key)):
             raise Conflict(

@@ -36,8 +36,8 @@ class Sources(Protocol):
     async def by_id(self, source_id: str) -> Source | None:
         """A source by its id."""
 
-    async def create(self, source: Source) -> Source:
-        """Store a source, or return the stored one with this id."""
+    async def create(self, source: Source) -> Source | None:
+        """Store a source, or return the stored one with this id; None where another has its key."""
 
     async def all(self) -> list[Source]:
         """All sources, by id."""

@@ -1,12 +1,14 @@
 """Sources and rejected events in PostgreSQL, accepted events on the log."""
 
 import random
+from asyncio import Lock
 from collections.abc import Callable, Sequence
 
+import structlog
 from sqlalchemy import Row, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from libs.database import Database
+from libs.database import Database, is_transient
 from libs.messaging import EventLog, Record
 from libs.messaging.topics import INGEST_EVENTS, INGEST_IMPORTS, Topic
 from libs.observability import traces
@@ -15,8 +17,12 @@ from services.ingest.domain import MOST_EVENT_BYTES, Collected, Source
 from services.ingest.ports import KeptRejection, Rejected
 from services.ingest.tables import REJECTIONS, SOURCES
 
-# Sources rarely change, but a key that was just made elsewhere must work soon.
+log = structlog.get_logger(__name__)
+
+# Sources rarely change. But a key that was just made elsewhere must work: a client that is told
+# once that it is unknown never sends those events again.
 _FORGET_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class SqlSources:
@@ -26,15 +32,23 @@ class SqlSources:
         self._database = database
         self._clock = clock
         self._known: dict[str, Source] = {}
-        self._until = 0.0
+        self._by_key: dict[str, Source] = {}
+        self._read = -_FORGET_SECONDS
+        self._reading = Lock()
 
     async def by_key(self, write_key: str) -> Source | None:
-        return next((s for s in (await self._current()).values() if s.write_key == write_key), None)
+        await self._refresh(_FORGET_SECONDS)
+        if write_key not in self._by_key:
+            await self._refresh(_LOOK_AGAIN_SECONDS)
+        return self._by_key.get(write_key)
 
     async def by_id(self, source_id: str) -> Source | None:
-        return (await self._current()).get(source_id)
+        await self._refresh(_FORGET_SECONDS)
+        if source_id not in self._known:
+            await self._refresh(_LOOK_AGAIN_SECONDS)
+        return self._known.get(source_id)
 
-    async def create(self, source: Source) -> Source:
+    async def create(self, source: Source) -> Source | None:
         async with self._database.query() as connection:
             await connection.execute(
                 upsert(SOURCES)
@@ -44,12 +58,12 @@ class SqlSources:
                     write_key=source.write_key,
                     default_consent=dict(source.default_consent),
                 )
-                .on_conflict_do_nothing(index_elements=[SOURCES.c.source_id])
+                .on_conflict_do_nothing()
             )
             found = await connection.execute(select(SOURCES).where(SOURCES.c.source_id == source.source_id))
-            stored = _source(found.one())
-        self._until = 0.0
-        return stored
+            row = found.one_or_none()
+        self._read = -_FORGET_SECONDS
+        return None if row is None else _source(row)
 
     async def all(self) -> list[Source]:
         async with self._database.query() as connection:
@@ -57,11 +71,22 @@ class SqlSources:
                 _source(r) for r in await connection.execute(select(SOURCES).order_by(SOURCES.c.source_id))
             ]
 
-    async def _current(self) -> dict[str, Source]:
-        if self._clock() >= self._until:
-            self._known = {source.source_id: source for source in await self.all()}
-            self._until = self._clock() + _FORGET_SECONDS
-        return self._known
+    async def _refresh(self, most_age: float) -> None:
+        """Read the sources anew where what is known is older. Without a database it has to do."""
+        async with self._reading:
+            now = self._clock()
+            if now - self._read < most_age:
+                return
+            try:
+                sources = await self.all()
+            except Exception as error:
+                if not self._known or not is_transient(error):
+                    raise
+                log.warning("sources not read again", error=repr(error))
+            else:
+                self._known = {source.source_id: source for source in sources}
+                self._by_key = {source.write_key: source for source in sources}
+            self._read = now
 
 
 def _source(row: Row[tuple[object, ...]]) -> Source:

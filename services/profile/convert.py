@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable
 
-import orjson
+import msgspec
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -36,6 +36,9 @@ _KINDS_OF = {letter: kind for kind, letter in _KINDS.items()}
 # A step is a record on the log: a part of a large batch gets a step of its own.
 _STEP_BYTES = 400_000
 _EVENTS_TAG = b"\x52"  # field 10 of ProfileUpdated, length-delimited
+# Values stay the JSON that they came as: a number that is read and written again may lose digits.
+_decode_traits = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_encode_traits = msgspec.json.Encoder(order="sorted").encode
 
 
 def event_of(record: bytes) -> Event:
@@ -57,10 +60,15 @@ def event_of(record: bytes) -> Event:
         time=micros(pb.event_time),
         received=micros(pb.received_time),
         identifiers=tuple(identifiers),
-        traits=orjson.loads(pb.traits_json) if identify and pb.traits_json else {},
+        traits=_traits_of(pb.traits_json) if identify and pb.traits_json else {},
         consent=dict(pb.consent) if pb.consent else {},
         body=record,
     )
+
+
+def _traits_of(text: bytes) -> dict[str, bytes | None]:
+    values = ((name, bytes(raw)) for name, raw in (_decode_traits(text) or {}).items())
+    return {name: None if value == b"null" else value for name, value in values}
 
 
 def micros(time: Timestamp) -> int:
@@ -125,7 +133,7 @@ def _trait_change(profile: Profile, name: str) -> profile_events_pb2.TraitChange
     trait = profile.traits[name]
     return profile_events_pb2.TraitChange(
         name=name,
-        value_json=b"" if trait.value is None else orjson.dumps(trait.value),
+        value_json=trait.value or b"",
         time=timestamp(trait.time),
         event_id=trait.event_id,
     )
@@ -146,19 +154,19 @@ def identifier_of(pb: profile_pb2.Identifier) -> str:
         value = normal_email(pb.value)
     elif kind == PHONE:
         value = normal_phone(pb.value)
-    if not value:
+    if not value or "\0" in value:
         raise Invalid("identifier.value", "is no value of that kind")
     return f"{kind}:{value}"
 
 
 def profile_pb(profile: Profile) -> profile_pb2.Profile:
     """To the contract."""
-    traits = {name: trait.value for name, trait in profile.traits.items() if trait.value is not None}
+    traits = {name: msgspec.Raw(t.value) for name, t in profile.traits.items() if t.value is not None}
     return profile_pb2.Profile(
         profile_id=profile.profile_id,
         revision=profile.revision,
         identifiers=[identifier_pb(i) for i in strongest_first(profile.identifiers)],
-        traits_json=orjson.dumps(traits, option=orjson.OPT_SORT_KEYS),
+        traits_json=_encode_traits(traits),
         consent={purpose: choice.granted for purpose, choice in profile.consent.items()},
         event_count=profile.events,
         create_time=timestamp(profile.created),

@@ -4,11 +4,20 @@ An event belongs to the profile of its strongest identifier, and identifiers see
 together, within limits: a profile has one user id; a blocked value joins nobody; an address seen
 under two user ids joins nobody. Every rule is a function of the events alone, so that any order of
 arrival gives the same traits, and the same identities where no limit was met.
+
+What only a browser has linked to the rest of a profile is a claim, since its key is public: else a
+stranger could link his device to a victim's user id, order as a guest with an address of his own,
+and get the victim's mail. So a claim never carries an address that a server gave from one profile
+to another, an event that finds a profile by claims alone has no say on its address, and a claim
+gives way to what a server says.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+import orjson
+
+from libs.addresses import normal_email, normal_phone
 
 # An identifier is its kind's letter, a colon and its value: `u:42`, `e:ada@example.com`.
 USER_ID, EMAIL, PHONE, ANONYMOUS_ID = "u", "e", "p", "a"
@@ -16,6 +25,14 @@ STRENGTH = {USER_ID: 0, EMAIL: 1, PHONE: 2, ANONYMOUS_ID: 3}
 ADDRESSES = frozenset({EMAIL, PHONE})
 # The trait that holds the address that mail and messages go to.
 ADDRESS_TRAITS = {"email": EMAIL, "phone": PHONE}
+_NORMAL_FORM = {EMAIL: normal_email, PHONE: normal_phone}
+
+# A profile is read and written whole with every event: what grows without end would stop its partition.
+MOST_IDENTIFIERS = 1_000
+MOST_TRAIT_BYTES = 256 * 1024
+MOST_PURPOSES = 100
+# What a trait takes up beside its name and value.
+_TRAIT_BYTES = 40
 
 # What careless integrations send in place of an id: as an identifier it would join strangers.
 BLOCKED_VALUES = frozenset(
@@ -47,7 +64,8 @@ class Event:
     """Microseconds since 1970."""
     identifiers: tuple[str, ...]
     """Strongest first, without repetition."""
-    traits: Mapping[str, Any]
+    traits: Mapping[str, bytes | None]
+    """Each as JSON, or None where it is to be removed."""
     consent: Mapping[str, bool]
     body: bytes
     """The event as it was collected, for the history."""
@@ -55,12 +73,16 @@ class Event:
 
 @dataclass(slots=True)
 class Trait:
-    """A trait's value and what decides the last writer. A removed trait stays, with None."""
+    """A trait's value and what decides the last writer. A removed trait stays, with None.
 
-    value: Any
+    The value is JSON as it came, so that no number loses a digit.
+    """
+
+    value: bytes | None
     time: int
     event_id: bytes
     trusted: bool
+    """Whether a server said so, of a profile that it knows by more than claims."""
 
 
 @dataclass(slots=True)
@@ -84,6 +106,8 @@ class Profile:
     consent: dict[str, Choice] = field(default_factory=dict)
     events: int = 0
     absorbed: list[str] = field(default_factory=list)
+    claimed: set[str] = field(default_factory=set)
+    """The identifiers that only a browser has linked to the others."""
 
     @property
     def user_id(self) -> str | None:
@@ -94,12 +118,20 @@ class Profile:
         """Whether it has an identifier of this kind."""
         return any(kind_of(identifier) == kind for identifier in self.identifiers)
 
+    @property
+    def has_space(self) -> bool:
+        """Whether it may have one more identifier."""
+        return len(self.identifiers) < MOST_IDENTIFIERS
+
+    def was_given(self, kind: str) -> bool:
+        """Whether it has an identifier of this kind that is more than a claim."""
+        return any(kind_of(i) == kind and i not in self.claimed for i in self.identifiers)
+
 
 def trait_wins(name: str, new: Trait, old: Trait | None) -> bool:
     """Whether `new` replaces `old`: the later event time wins, at equal times the greater event id.
 
-    An address that a browser gave never replaces one, and gives way to whatever a server says:
-    with a public key anyone could have a victim's mail sent to himself.
+    An address that a server did not give never replaces one, and gives way to whatever a server says.
     """
     if name in ADDRESS_TRAITS:
         if not new.trusted:
@@ -122,11 +154,27 @@ class Change:
     removed: list[str] = field(default_factory=list)
     absorbed: list["Change"] = field(default_factory=list)
     """The stored profiles that it absorbed."""
+    trait_bytes: int = -1
+    """What the profile's traits take up; negative until it is asked for."""
 
     @property
     def touched(self) -> bool:
         """Whether there is anything to tell."""
         return bool(self.events or self.traits or self.consent or self.added or self.removed or self.absorbed)
+
+    def gain(self, identifier: str) -> None:
+        """Note an identifier that is now the profile's own."""
+        if identifier in self.removed:
+            self.removed.remove(identifier)
+        else:
+            self.added.append(identifier)
+
+    def lose(self, identifier: str) -> None:
+        """Note an identifier that is no longer the profile's own."""
+        if identifier in self.added:
+            self.added.remove(identifier)
+        else:
+            self.removed.append(identifier)
 
 
 class Ledger:
@@ -152,9 +200,11 @@ class Ledger:
         self._assigned.append((profile.profile_id, event))
         profile.events += 1
         profile.created = min(profile.created, event.received)
-        for name, value in event.traits.items():
-            if self._may_set(profile, event, name):
-                self._set_trait(change, name, Trait(value, event.time, event.event_id, event.trusted))
+        if event.traits:
+            trusted = self._is_sure(event, profile)
+            for name, value in event.traits.items():
+                if trusted or self._may_claim(profile, event, name, value):
+                    self._set_trait(change, name, Trait(value, event.time, event.event_id, trusted))
         for purpose, granted in event.consent.items():
             self._set_consent(change, purpose, Choice(granted, event.time, event.event_id))
 
@@ -175,44 +225,83 @@ class Ledger:
         # A browser's word on an address neither finds nor joins a profile.
         naming = usable if event.trusted else [i for i in usable if kind_of(i) not in ADDRESSES]
         owner = self._owner(naming[0]) if naming else None
+        if owner is not None and self._is_outdated(self._changes[owner].profile, naming):
+            self._detach(self._changes[owner], naming[0])
+            owner = None
         change = self._create(event) if owner is None else self._changes[owner]
         for identifier in naming:
-            change = self._unite(change, identifier)
+            change = self._unite(change, identifier, event)
         if not event.trusted:
             for identifier in usable:
                 if self._owner(identifier) is None and not change.profile.has_kind(kind_of(identifier)):
-                    self._attach(change, identifier)
+                    self._attach(change, identifier, sure=False)
         return change
 
-    def _unite(self, change: Change, identifier: str) -> Change:
+    def _is_sure(self, event: Event, profile: Profile) -> bool:
+        """Whether a server names this profile, and by more than claims."""
+        if not event.trusted or not profile.claimed:
+            return event.trusted
+        led = [i for i in event.identifiers if self._owner(i) == profile.profile_id]
+        return not led or any(i not in profile.claimed for i in led)
+
+    def _is_outdated(self, profile: Profile, naming: Sequence[str]) -> bool:
+        """Whether an address leads here by a claim alone, and a server has given another one since."""
+        strongest = naming[0]
+        if strongest not in profile.claimed or kind_of(strongest) not in ADDRESSES:
+            return False
+        others = (i for i in naming if self._owner(i) == profile.profile_id)
+        return profile.was_given(kind_of(strongest)) and all(i in profile.claimed for i in others)
+
+    def _unite(self, change: Change, identifier: str, event: Event) -> Change:
         """Make the identifier this profile's, merging if it is another's; return the survivor."""
         owner = self._owner(identifier)
+        sure = self._is_sure(event, change.profile)
         if owner is None:
-            self._attach(change, identifier)
+            self._attach(change, identifier, sure)
             return change
         other = self._changes[owner]
-        if other is change:
-            return change
-        if change.profile.user_id is None or other.profile.user_id is None:
-            return self._merge(change, other)
-        if kind_of(identifier) in ADDRESSES:
-            self._block(other, identifier)
+        if other is not change:
+            linked = sure and identifier not in other.profile.claimed
+            if not self._may_merge(change, other, linked):
+                if sure and kind_of(identifier) in ADDRESSES:
+                    self._contest(change, other, identifier)
+                return change
+            change = self._merge(change, other, linked)
+        if sure:
+            change.profile.claimed.discard(identifier)
         return change
 
-    def _merge(self, one: Change, other: Change) -> Change:
-        """The survivor is the one with the user id, else the older."""
-        first, second = sorted(
-            (one, other), key=lambda c: (c.profile.user_id is None, c.profile.created, c.profile.profile_id)
+    def _may_merge(self, one: Change, other: Change, sure: bool) -> bool:
+        """Whether no limit forbids it; a claim must not carry an address to a profile that has one."""
+        first, second = (change.profile for change in _survivor_first(one, other))
+        if second.user_id is not None:
+            return False
+        if len(first.identifiers) + len(second.identifiers) > MOST_IDENTIFIERS:
+            return False
+        if sure:
+            return True
+        given = any(name in ADDRESS_TRAITS and trait.trusted for name, trait in second.traits.items())
+        return not given and not any(
+            second.was_given(kind) or (first.has_kind(kind) and second.has_kind(kind)) for kind in ADDRESSES
         )
+
+    def _merge(self, one: Change, other: Change, sure: bool) -> Change:
+        """The survivor is the one with the user id, else the older."""
+        first, second = _survivor_first(one, other)
         survivor, absorbed = first.profile, second.profile
+        for name, trait in absorbed.traits.items():
+            # Where the survivor has an address, one that was only claimed is not its first.
+            kind = ADDRESS_TRAITS.get(name)
+            if trait.trusted or kind is None or not survivor.has_kind(kind):
+                self._set_trait(first, name, trait)
+        for purpose, choice in absorbed.consent.items():
+            self._set_consent(first, purpose, choice)
         for identifier in absorbed.identifiers:
             self._owners[identifier] = survivor.profile_id
         survivor.identifiers += absorbed.identifiers
-        first.added += absorbed.identifiers
-        for name, trait in absorbed.traits.items():
-            self._set_trait(first, name, trait)
-        for purpose, choice in absorbed.consent.items():
-            self._set_consent(first, purpose, choice)
+        survivor.claimed |= absorbed.claimed if sure else set(absorbed.identifiers)
+        for identifier in absorbed.identifiers:
+            first.gain(identifier)
         survivor.events += absorbed.events
         survivor.created = min(survivor.created, absorbed.created)
         survivor.absorbed += absorbed.absorbed
@@ -224,19 +313,31 @@ class Ledger:
         self._survivors[absorbed.profile_id] = survivor.profile_id
         return first
 
-    def _block(self, holder: Change, identifier: str) -> None:
-        """The address was seen under two user ids: from now on it joins nobody."""
-        self._owners[identifier] = None
-        holder.profile.identifiers.remove(identifier)
-        if identifier in holder.added:
-            holder.added.remove(identifier)
-        else:
-            holder.removed.append(identifier)
+    def _contest(self, change: Change, holder: Change, address: str) -> None:
+        """A server gives somebody an address that another has, whom it can't be merged with."""
+        if address in holder.profile.claimed and change.profile.has_space:
+            self._detach(holder, address)
+            self._attach(change, address, sure=True)
+        elif change.profile.user_id is not None and holder.profile.user_id is not None:
+            # Seen under two user ids: from now on it joins nobody.
+            self._detach(holder, address)
+            self._owners[address] = None
 
-    def _attach(self, change: Change, identifier: str) -> None:
-        self._owners[identifier] = change.profile.profile_id
-        change.profile.identifiers.append(identifier)
-        change.added.append(identifier)
+    def _attach(self, change: Change, identifier: str, sure: bool) -> None:
+        profile = change.profile
+        if not profile.has_space:
+            return
+        if profile.identifiers and not sure:
+            profile.claimed.add(identifier)
+        self._owners[identifier] = profile.profile_id
+        profile.identifiers.append(identifier)
+        change.gain(identifier)
+
+    def _detach(self, holder: Change, identifier: str) -> None:
+        del self._owners[identifier]
+        holder.profile.identifiers.remove(identifier)
+        holder.profile.claimed.discard(identifier)
+        holder.lose(identifier)
 
     def _create(self, event: Event) -> Change:
         profile = Profile(self._new_id(), created=event.received)
@@ -257,23 +358,49 @@ class Ledger:
             profile_id = self._survivors[profile_id]
         return profile_id
 
-    def _may_set(self, profile: Profile, event: Event, name: str) -> bool:
-        """A browser may name an address only where it became the profile's own identifier."""
+    def _may_claim(self, profile: Profile, event: Event, name: str, value: bytes | None) -> bool:
+        """A claim may name an address only where it became the profile's own identifier."""
         kind = ADDRESS_TRAITS.get(name)
-        if event.trusted or kind is None:
+        if kind is None:
             return True
-        return any(i in profile.identifiers for i in event.identifiers if kind_of(i) == kind)
+        text = orjson.loads(value) if value else None
+        address = _NORMAL_FORM[kind](text) if isinstance(text, str) else None
+        identifier = f"{kind}:{address}"
+        return identifier in event.identifiers and identifier in profile.identifiers
 
     def _set_trait(self, change: Change, name: str, trait: Trait) -> None:
-        if trait_wins(name, trait, change.profile.traits.get(name)):
-            change.profile.traits[name] = trait
-            change.traits.add(name)
+        traits = change.profile.traits
+        old = traits.get(name)
+        if not trait_wins(name, trait, old):
+            return
+        if change.trait_bytes < 0:
+            change.trait_bytes = sum(_size(n, t) for n, t in traits.items())
+        growth = _size(name, trait) - (_size(name, old) if old else 0)
+        if growth > 0 and change.trait_bytes + growth > MOST_TRAIT_BYTES:
+            return
+        change.trait_bytes += growth
+        traits[name] = trait
+        change.traits.add(name)
 
     def _set_consent(self, change: Change, purpose: str, choice: Choice) -> None:
-        old = change.profile.consent.get(purpose)
+        consent = change.profile.consent
+        old = consent.get(purpose)
+        if old is None and len(consent) >= MOST_PURPOSES:
+            return
         if old is None or (choice.time, choice.event_id) > (old.time, old.event_id):
-            change.profile.consent[purpose] = choice
+            consent[purpose] = choice
             change.consent.add(purpose)
+
+
+def _survivor_first(one: Change, other: Change) -> list[Change]:
+    """The survivor of a merge is the one with the user id, else the older."""
+    return sorted(
+        (one, other), key=lambda c: (c.profile.user_id is None, c.profile.created, c.profile.profile_id)
+    )
+
+
+def _size(name: str, trait: Trait) -> int:
+    return _TRAIT_BYTES + len(name) + len(trait.value or b"")
 
 
 def identifiers_in(events: Iterable[Event]) -> set[str]:

@@ -15,6 +15,9 @@ from tessera.profile.v1 import profile_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _NEWEST = 1 << 62
+_FIRST = "00000000-0000-0000-0000-000000000000"
+# A step may hold half a megabyte of events.
+_STEPS_AT_ONCE = 20
 
 
 class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
@@ -44,8 +47,8 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
         self, request: pb.ListProfilesRequest, context: Context
     ) -> pb.ListProfilesResponse:
         size = rpc.page_size(request.page_size, 50, 1000)
-        (after,) = rpc.decode_token(request.page_token, tuple[str]) or ("",)
-        profiles, total = await self._profiles.page(after, size)
+        (after,) = rpc.decode_token(request.page_token, tuple[str]) or (_FIRST,)
+        profiles, total = await self._profiles.page(convert.profile_id(after), size)
         token = rpc.encode_token(profiles[-1].profile_id) if len(profiles) == size else ""
         return pb.ListProfilesResponse(
             profiles=[convert.profile_pb(p) for p in profiles], next_page_token=token, total_size=total
@@ -59,12 +62,12 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
         # A step holds at least no event and at most many: read steps until the page is full.
         before = revision + 1
         while len(found) <= size:
-            steps = await self._profiles.steps(profile_id, before, size + 1)
+            steps = await self._profiles.steps(profile_id, before, _STEPS_AT_ONCE)
             for step in steps:
                 events = list(enumerate(convert.events_in(step.body)))
                 found += [(step.revision, i, event) for i, event in reversed(events)]
             found = [entry for entry in found if entry[:2] < (revision, place)]
-            if len(steps) <= size:
+            if len(steps) < _STEPS_AT_ONCE:
                 break
             before = steps[-1].revision
         page = found[:size]

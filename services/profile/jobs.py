@@ -17,6 +17,12 @@ log = structlog.get_logger(__name__)
 
 GROUP = "profile"
 _REMEMBERED_DAYS = 35
+# A day's ids are millions: in portions no statement takes long.
+_PORTION = 20_000
+_FORGET = """
+delete from profile.event_ids
+where event_id = any(array(select event_id from profile.event_ids where day < $1 limit $2))
+"""
 # Replicas take turns: whoever gets the lock tells the time.
 _CLOCK_LOCK = "select pg_try_advisory_xact_lock(hashtext('profile clock'))"
 
@@ -85,7 +91,8 @@ class ForgetJob:
     async def forget(self) -> None:
         """Delete the ids that are old enough."""
         oldest = int(self._clock() // 86_400) - _REMEMBERED_DAYS
-        await self._database.pool.execute("delete from profile.event_ids where day < $1", oldest)
+        while await self._database.pool.execute(_FORGET, oldest, _PORTION) != "DELETE 0":
+            pass
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

@@ -103,7 +103,7 @@ class SqlPeople:
         self._cache = cache
         self._now = now
         self._stored_owners: dict[str, str | None] = {}
-        self._final_owners: dict[str, str | None] = {}
+        self._final_owners: Mapping[str, str | None] = {}
         self._states: dict[str, tuple[int, bytes]] = {}
 
     async def claim(self, event_ids: Collection[bytes]) -> set[bytes]:
@@ -120,21 +120,19 @@ class SqlPeople:
             found = await self._find_owners(unknown)
             missing = {owner for owner in found.values() if owner is not None} - profiles.keys()
             profiles.update(await self._lock_profiles(sorted(missing)))
-            held = {
-                i for owner in set(found.values()) if owner in profiles for i in profiles[owner].identifiers
-            }
-            # An identifier that its supposed owner does not hold has moved since it was read.
+            held = {i: owner for owner, profile in profiles.items() for i in profile.identifiers}
+            # What is held is its holder's; what nobody locked holds has moved since it was read.
             unknown = {i for i, owner in found.items() if owner is not None and i not in held}
             for identifier in unknown:
                 self._cache.owners.pop(identifier, None)
-            owners.update((i, owner) for i, owner in found.items() if i not in unknown)
+            owners.update((i, owner and held[i]) for i, owner in found.items() if i not in unknown)
             if not unknown:
-                self._stored_owners = owners
+                self._stored_owners = {**held, **owners}
                 return owners, profiles
         raise Unavailable("identifiers kept moving while their profiles were locked")
 
     async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None], now: int) -> None:
-        await self._save_identities(changes, owners)
+        await self._save_identities(owners)
         history = await self._absorb([change for change in changes if change.absorbed])
         for change in changes:
             profile = change.profile
@@ -182,23 +180,17 @@ class SqlPeople:
             states.update((row[0], row[2]) for row in await self._connection.fetch(_STATES, stale))
         return {profile_id: _decode(state) for profile_id, state in states.items()}
 
-    async def _save_identities(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
-        self._final_owners = dict(owners)
-        moved = {i for i, owner in self._stored_owners.items() if owners[i] != owner}
-        for change in changes:
-            # Identifiers of the absorbed that no event of this batch named.
-            absorbed = {i for a in change.absorbed for i in a.profile.identifiers}
-            others = {i for i in absorbed if i not in self._stored_owners}
-            self._final_owners.update(dict.fromkeys(others, change.profile.profile_id))
-            moved |= others
-        new = sorted(i for i in owners if i not in self._stored_owners and i not in moved)
+    async def _save_identities(self, owners: Mapping[str, str | None]) -> None:
+        self._final_owners = owners
+        stored = self._stored_owners
+        new = sorted(i for i in owners if i not in stored)
+        moved = sorted(i for i, owner in stored.items() if owners.get(i, owner) != owner)
         if new:
             status = await self._connection.execute(_ADD_IDENTITIES, new, [owners[i] for i in new])
             if status != f"INSERT 0 {len(new)}":
                 raise Unavailable("another batch has met one of these identifiers at the same moment")
         if moved:
-            order = sorted(moved)
-            await self._connection.execute(_MOVE_IDENTITIES, order, [self._final_owners[i] for i in order])
+            await self._connection.execute(_MOVE_IDENTITIES, moved, [owners[i] for i in moved])
 
     async def _absorb(self, changes: Sequence[Change]) -> list[tuple[str, int, bool, bytes]]:
         """Move the absorbed profiles' histories behind their survivors'; returns the tombstones.

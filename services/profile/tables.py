@@ -35,7 +35,7 @@ HISTORY = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# Hash-partitioned: the ids are random, and each day's oldest go by index.
+# Hash-partitioned: the ids are random, and the oldest are found by a BRIN index of the days.
 EVENT_IDS = Table(
     "event_ids",
     METADATA,

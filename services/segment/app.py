@@ -41,6 +41,7 @@ async def run(settings: Settings, role: Role) -> None:
                     return UpdateHandler(base.database, histories, settings.topic_partitions)
 
                 components.append(Consumer(base.database, base.event_log, consumed, handler))
-            servicer = SegmentServicer(Segments(SqlDefinitions(base.database), SqlMembers(base.database)))
+            definitions = SqlDefinitions(base.database, settings.topic_partitions)
+            servicer = SegmentServicer(Segments(definitions, SqlMembers(base.database)))
             add = segment_service_pb2_grpc.add_SegmentServiceServicer_to_server
             await base.run([(add, servicer)], components)

@@ -1,7 +1,7 @@
 """Reads `tessera.profile.updates` and writes `tessera.segment.transitions`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
@@ -10,9 +10,9 @@ from libs.messaging import Batch, Outcome, Record, slot_of
 from libs.messaging.topics import SEGMENT_TRANSITIONS
 from libs.observability import metrics
 from services.segment import convert
-from services.segment.domain import Transition, TransitionKind, Update
+from services.segment.domain import TransitionKind, Update
 from services.segment.evaluation import Plan
-from services.segment.handlers import Follower
+from services.segment.handlers import Followed, Follower
 from services.segment.ports import Histories
 from services.segment.repository import Cache, SqlStates, load_plan, plan_version
 
@@ -38,6 +38,8 @@ class UpdateHandler:
         self._cache = Cache()
         self._plan: Plan | None = None
         self._done: tuple[int, tuple[int, ...]] | None = None
+        # A former owner may have left some for whom time was due.
+        self._more_due = True
 
     async def handle(self, connection: Connection, batch: Batch) -> Outcome:
         updates: list[Update] = []
@@ -49,37 +51,46 @@ class UpdateHandler:
                 clocks[record.partition] = max(
                     clocks.get(record.partition, 0), convert.clock_of(record.value)
                 )
-        plan = self._plan = self._plan or await load_plan(self._database)
-        follower = self._follower(plan, connection)
-        # A partition that never had a clock starts where its first record was written.
-        now = min((record.time for record in batch.records), default=0)
-        followed = await follower.follow(updates, clocks, now)
-        if followed.rebuilt:
-            log.info("profiles rebuilt", profiles=followed.rebuilt)
-        return self._outcome(plan, followed.transitions)
+        plan = await self._newest_plan(connection)
+        followed = await self._follower(plan, connection).follow(updates, clocks)
+        self._more_due |= followed.more
+        return self._outcome(plan, followed)
 
     async def maintain(self, connection: Connection, indexes: tuple[int, ...]) -> Outcome | None:
-        """Take up new definitions, and bring states of older plans up to them, a portion at a time."""
-        newest = await plan_version(connection)
-        if self._plan is None or self._plan.version != newest:
-            self._plan = await load_plan(self._database)
-            log.info("plan taken up", version=self._plan.version)
-        if self._done == (self._plan.version, indexes):
+        """Bring those for whom time is due, and states of older plans, up to date, in portions."""
+        plan = await self._newest_plan(connection)
+        follower = self._follower(plan, connection)
+        if self._more_due:
+            followed = await follower.pass_time(indexes)
+            if followed is not None:
+                return self._outcome(plan, followed)
+            self._more_due = False
+        if self._done == (plan.version, indexes):
             return None
-        follower = self._follower(self._plan, connection)
-        caught_up = await follower.catch_up(indexes, _CAUGHT_UP_AT_ONCE, int(self._clock() * 1_000_000))
-        if caught_up is not None:
-            return self._outcome(self._plan, caught_up.transitions)
-        done = self._plan.version, indexes
+        followed = await follower.catch_up(indexes, _CAUGHT_UP_AT_ONCE)
+        if followed is not None:
+            return self._outcome(plan, followed)
+        if not await follower.finish_plan(indexes):
+            return None
 
         def settle() -> None:
-            self._done = done
+            self._done = plan.version, indexes
 
         return Outcome(after_commit=settle)
 
     def forget(self) -> None:
         self._cache.forget()
+        self._plan = None
         self._done = None
+        self._more_due = True
+
+    async def _newest_plan(self, connection: Connection) -> Plan:
+        """Definitions are taken up with the next batch: nothing is written by older ones for long."""
+        newest = await plan_version(connection)
+        if self._plan is None or self._plan.version != newest:
+            self._plan = await load_plan(self._database)
+            log.info("plan taken up", version=self._plan.version)
+        return self._plan
 
     def _follower(self, plan: Plan, connection: Connection) -> Follower:
         states = SqlStates(connection, self._cache, self._partitions)
@@ -88,8 +99,11 @@ class UpdateHandler:
     def _index_of(self, profile_id: str) -> int:
         return slot_of(profile_id.encode()) % self._partitions
 
-    def _outcome(self, plan: Plan, transitions: Sequence[Transition]) -> Outcome:
+    def _outcome(self, plan: Plan, followed: Followed) -> Outcome:
         now = self._clock()
+        transitions = followed.transitions
+        if followed.rebuilt:
+            log.info("profiles rebuilt", profiles=followed.rebuilt)
         records = [
             Record(
                 key=transition.profile_id.encode(),

@@ -11,10 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.errors import Invalid
 from services.segment.domain import (
     ExitReason,
+    Fact,
     Membership,
     Occurrence,
     SegmentDefinition,
-    TraitState,
     Transition,
     TransitionKind,
     TriggerDefinition,
@@ -66,22 +66,20 @@ def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
         more=pb.more,
         merged_into=pb.merged_into or None,
         occurrences=tuple(_occurrences(pb.events)),
-        traits=tuple((change.name, _trait(change)) for change in pb.trait_changes),
+        traits=tuple((change.name, _fact(change)) for change in pb.trait_changes),
         consent=tuple(pb.consent_changes.items()),
     )
 
 
 def _occurrences(events: Iterable[ingest_events_pb2.EventCollected]) -> Iterable[Occurrence]:
     for event in events:
-        name = event.name if event.type == event_pb2.EVENT_TYPE_TRACK else _EVENT_NAMES.get(event.type)
-        if name:
-            yield Occurrence(event.event_id, name, _micros(event.event_time), event.properties_json)
+        name = event.name if event.type == event_pb2.EVENT_TYPE_TRACK else _EVENT_NAMES.get(event.type, "")
+        yield Occurrence(event.event_id, name, _micros(event.event_time), event.properties_json)
 
 
-def _trait(change: profile_events_pb2.TraitChange) -> TraitState | None:
-    if not change.value_json:
-        return None
-    return TraitState(orjson.loads(change.value_json), _micros(change.time), change.event_id)
+def _fact(change: profile_events_pb2.TraitChange) -> Fact:
+    value = orjson.loads(change.value_json) if change.value_json else None
+    return Fact(value, _micros(change.time), change.event_id)
 
 
 def clock_of(record: bytes) -> int:
@@ -156,12 +154,12 @@ def membership_pb_of(segment_id: str, profile_id: str, membership: Membership) -
     )
 
 
-def profile_id(value: str) -> str:
+def profile_id(value: str, field: str) -> str:
     """A profile id in its normal form; Invalid where it is none."""
     try:
         return str(uuid.UUID(value))
     except ValueError:
-        raise Invalid("profile_ids", f"{value[:50]!r} is no UUID") from None
+        raise Invalid(field, f"{value[:50]!r} is no UUID") from None
 
 
 def _state(active: bool) -> segment_pb2.SegmentState.ValueType:

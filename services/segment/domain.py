@@ -1,11 +1,12 @@
 """What segment keeps of a person, and what can happen to them: plain Python.
 
-All times are microseconds since 1970. Everything kept is a function of the set of events, not of
-the order in which they came.
+All times are microseconds since 1970. What is kept is a function of the updates and of the clock: not
+of the order in which events came, nor of how they were batched. Only a membership's time and cause stay
+what they were when the entry was told, whatever late event comes after.
 """
 
 import math
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -15,6 +16,8 @@ DAY = 86_400 * SECOND
 
 Entry = tuple[int, bytes, int | float | None]
 """An event of a series: its time, its id, the number that is kept of it."""
+# After every id of 16 bytes.
+_LAST_ID = b"\xff" * 17
 
 
 @dataclass(slots=True)
@@ -32,16 +35,17 @@ class SeriesState:
 
     def add(self, entry: Entry) -> None:
         """Take an event in, wherever its time puts it."""
-        if not self.entries or (entry[0], entry[1]) > (self.entries[-1][0], self.entries[-1][1]):
+        if not self.entries or entry[:2] > self.entries[-1][:2]:
             self.entries.append(entry)
         else:
-            insort(self.entries, entry, key=lambda e: (e[0], e[1]))
+            # A pair sorts before the triple that begins with it: the third is never compared.
+            self.entries.insert(bisect_left(self.entries, entry[:2]), entry)
 
     def fold(self, until: int) -> None:
         """Keep events up to a time as totals only."""
-        old = self.first_after(until)
-        if not old:
+        if not self.entries or self.entries[0][0] > until:
             return
+        old = self.first_after(until)
         self.count += old
         numbers = [entry[2] for entry in self.entries[:old] if entry[2] is not None]
         if numbers:
@@ -53,7 +57,7 @@ class SeriesState:
 
     def first_after(self, time: int) -> int:
         """The index of the first event after a time."""
-        return bisect_right(self.entries, time, key=lambda e: e[0])
+        return bisect_right(self.entries, (time, _LAST_ID))
 
 
 def exact_terms(numbers: list[float]) -> list[float]:
@@ -71,12 +75,30 @@ def exact_terms(numbers: list[float]) -> list[float]:
 
 
 @dataclass(slots=True)
-class TraitState:
-    """A trait's value and the event that set it."""
+class Fact:
+    """A trait's value, or a purpose's consent, and the event that set it."""
 
     value: Any
+    """None: removed."""
     time: int
     event_id: bytes
+    before: Any = None
+    """The value until then: whether a rule held before the change can be told."""
+
+
+def set_fact(facts: dict[str, Fact], name: str, new: Fact) -> None:
+    """Let a value change; one that is only said again has held since it was said first."""
+    old = facts.get(name)
+    if old is None:
+        facts[name] = new
+    elif old.value != new.value or type(old.value) is not type(new.value):
+        facts[name] = Fact(new.value, new.time, new.event_id, before=old.value)
+
+
+def values_at(facts: dict[str, Fact], until: float = math.inf) -> dict[str, Any]:
+    """The values that had been set by then."""
+    values = ((name, f.value if f.time <= until else f.before) for name, f in facts.items())
+    return {name: value for name, value in values if value is not None}
 
 
 @dataclass(slots=True)
@@ -95,16 +117,23 @@ class State:
     profile_id: str
     revision: int = 0
     plan: int = 0
-    """The version of the plan whose series are here."""
+    """The version of the plan that it was last evaluated with."""
+    writes: int = 0
+    """How often it was stored: it replaces nothing but the state that it was computed from."""
     as_of: int = 0
-    """The time up to which time has passed for this person."""
-    traits: dict[str, TraitState] = field(default_factory=dict)
-    consent: dict[str, bool] = field(default_factory=dict)
+    """The time up to which time has passed for this person; 0 before the first."""
+    first: tuple[int, bytes] | None = None
+    """Time and id of the earliest event: since when the person is known."""
+    traits: dict[str, Fact] = field(default_factory=dict)
+    consent: dict[str, Fact] = field(default_factory=dict)
     series: dict[int, SeriesState] = field(default_factory=dict)
     memberships: dict[str, Membership] = field(default_factory=dict)
     merged_into: str | None = None
+    """The survivor; empty where profile knows nobody of this id any more."""
     open: bool = False
     """Further steps of the same change follow: nothing is decided before the last."""
+    changed: bool = False
+    """Something came that was not evaluated yet."""
     news: list["Occurrence"] = field(default_factory=list)
     """Events that were applied since time last passed: a wait that they began may be over already."""
     waiting: dict[bytes, bytes] = field(default_factory=dict)
@@ -112,9 +141,12 @@ class State:
     due: int | None = None
     """When time alone may next change something."""
 
-    def values(self) -> dict[str, Any]:
-        """The traits as rules see them."""
-        return {name: trait.value for name, trait in self.traits.items()}
+    def bury(self, survivor_id: str) -> None:
+        """Keep nothing but the memberships that are to be left."""
+        self.merged_into = survivor_id
+        self.first = None
+        for kept in (self.traits, self.consent, self.series, self.news, self.waiting):
+            kept.clear()
 
 
 class TransitionKind(Enum):
@@ -156,6 +188,7 @@ class Occurrence:
 
     event_id: bytes
     name: str
+    """Empty where rules have no name for it."""
     time: int
     properties: bytes
     """A JSON object, or nothing: only read where a rule asks for it."""
@@ -171,8 +204,8 @@ class Update:
     more: bool = False
     merged_into: str | None = None
     occurrences: tuple[Occurrence, ...] = ()
-    traits: tuple[tuple[str, TraitState | None], ...] = ()
-    """What changed; None: removed."""
+    traits: tuple[tuple[str, Fact], ...] = ()
+    """What changed."""
     consent: tuple[tuple[str, bool], ...] = ()
 
 

@@ -1,7 +1,7 @@
 """The use cases of segment: follow the stream, let time pass, compute what was defined anew."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from libs.errors import Invalid, NotFound, Unavailable
@@ -21,19 +21,28 @@ from services.segment.ports import Definitions, Histories, Members, States
 from services.segment.rules import RuleError, parse_rule
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_REBUILT_AT_ONCE = 200
+# A long pause, or a new definition, may leave very many: they are taken in portions.
+REBUILT_AT_ONCE = 200
+DUE_AT_ONCE = 2000
+_MOST_ANSWERS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What a batch did."""
+    """What was done for some profiles."""
 
     transitions: Sequence[Transition]
     rebuilt: int
+    more: bool
+    """Time is due for more of them already."""
 
 
 class Follower:
-    """Keeps the people of some partitions exact, one batch at a time, inside its transaction."""
+    """Keeps the people of some partitions exact, inside a transaction of their owner.
+
+    A partition's clock is the time up to which everything that was acknowledged is on its stream. Time
+    passes for a person up to the clock of their partition, and not at all before its first one.
+    """
 
     def __init__(
         self, plan: Plan, states: States, histories: Histories, index_of: Callable[[str], int]
@@ -43,92 +52,180 @@ class Follower:
         self._histories = histories
         self._index_of = index_of
 
-    async def follow(self, updates: Sequence[Update], clocks: Mapping[int, int], now: int) -> Followed:
-        """Apply updates, then let time pass up to the clocks that came with them.
+    async def follow(self, updates: Sequence[Update], clocks: Mapping[int, int]) -> Followed:
+        """Apply updates, then let time pass up to the clocks (by partition) that came with them.
 
-        `clocks` are by partition index; `now` is where a partition starts that never had a clock.
+        An update is judged at the clock that stood before: what became due up to then goes first.
         """
         by_profile: dict[str, list[Update]] = {}
         for update in updates:
             by_profile.setdefault(update.profile_id, []).append(update)
-        times = await self._times({self._index_of(id_) for id_ in by_profile} | clocks.keys(), clocks, now)
-        due = await self._states.due({index: times[index] for index in clocks})
-        states = await self._states.load({*by_profile, *due})
-        behind = [id_ for id_, state in states.items() if self._behind(state, by_profile.get(id_, []))]
-        for profile_id, unseen in by_profile.items():
-            if profile_id not in behind:
-                self._apply(states[profile_id], unseen)
-        for first in range(0, len(behind), _REBUILT_AT_ONCE):
-            await self._rebuild(states, behind[first : first + _REBUILT_AT_ONCE], by_profile)
-        transitions = await self._advance(list(states.values()), times)
-        await self._states.save(list(states.values()), transitions, times)
-        return Followed(transitions, len(behind))
+        before = await self._states.clocks({*map(self._index_of, by_profile), *clocks})
+        now = before | {index: max(clock, before.get(index, 0)) for index, clock in clocks.items()}
+        due = await self._states.due({index: now[index] for index in clocks}, DUE_AT_ONCE)
+        followed = await self._bring({*by_profile, *due}, by_profile, before, now)
+        await self._states.save_clocks(now)
+        return replace(followed, more=followed.more or len(due) == DUE_AT_ONCE)
 
-    async def catch_up(self, indexes: Sequence[int], limit: int, now: int) -> Followed | None:
+    async def pass_time(self, indexes: Sequence[int]) -> Followed | None:
+        """Bring some of those for whom time is due up to the clock; None where there are none."""
+        clocks = await self._states.clocks(indexes)
+        due = await self._states.due(clocks, DUE_AT_ONCE)
+        return await self._bring(due, {}, clocks, clocks) if due else None
+
+    async def catch_up(self, indexes: Sequence[int], limit: int) -> Followed | None:
         """Bring some states of an older plan up to this one; None where there are none left."""
-        outdated = await self._states.outdated(indexes, self._plan.version, limit)
-        if not outdated:
-            await self._states.finish_plan(indexes, self._plan.version)
-            return None
-        times = await self._times({self._index_of(profile_id) for profile_id in outdated}, {}, now)
-        states = await self._states.load(outdated)
-        behind = [id_ for id_, state in states.items() if self._behind(state, [])]
-        for first in range(0, len(behind), _REBUILT_AT_ONCE):
-            await self._rebuild(states, behind[first : first + _REBUILT_AT_ONCE], {})
-        transitions = await self._advance(list(states.values()), times)
-        await self._states.save(list(states.values()), transitions, {})
-        return Followed(transitions, len(behind))
+        clocks = await self._states.clocks(indexes)
+        outdated = await self._states.outdated(clocks, self._plan.version, limit)
+        return await self._bring(outdated, {}, clocks, clocks) if outdated else None
 
-    async def _times(self, indexes: set[int], clocks: Mapping[int, int], now: int) -> dict[int, int]:
-        known = await self._states.clocks(indexes)
-        return {index: max(known.get(index, 0), clocks.get(index, 0)) or now for index in indexes}
+    async def finish_plan(self, indexes: Sequence[int]) -> bool:
+        """Note that all states are of this plan; not before each partition's first clock."""
+        if len(await self._states.clocks(indexes)) < len(indexes):
+            return False
+        await self._states.finish_plan(indexes, self._plan.version)
+        return True
 
-    def _behind(self, state: State, updates: Sequence[Update]) -> bool:
+    async def _bring(
+        self,
+        profile_ids: Collection[str],
+        updates: Mapping[str, Sequence[Update]],
+        before: Mapping[int, int],
+        now: Mapping[int, int],
+    ) -> Followed:
+        """Apply updates to profiles and bring them to `now`; those that lack something are rebuilt."""
+        lives = []
+        for profile_id, state in (await self._states.load(profile_ids)).items():
+            if state.plan > self._plan.version:
+                raise Unavailable("another worker knows newer definitions")
+            index = self._index_of(profile_id)
+            lives.append(_Life(self._plan, state, before.get(index, 0), now.get(index, 0)))
+        behind = []
+        current = []
+        for life in lives:
+            unseen = updates.get(life.state.profile_id, ())
+            if life.is_behind(unseen):
+                behind.append(life)
+            else:
+                life.take(unseen)
+                current.append(life)
+        transitions = await self._finish(current)
+        # Stored portion by portion: memory stays small, and the transaction is never idle for long.
+        for first in range(0, len(behind), REBUILT_AT_ONCE):
+            portion = behind[first : first + REBUILT_AT_ONCE]
+            await self._rebuild(portion, updates)
+            transitions += await self._finish(portion)
+        return Followed(transitions, len(behind), any(life.is_due for life in lives))
+
+    async def _rebuild(self, lives: Sequence["_Life"], updates: Mapping[str, Sequence[Update]]) -> None:
+        """Compute states from their histories, which hold the updates at hand and maybe later ones."""
+        by_profile = {life.state.profile_id: life for life in lives}
+        known = {
+            id_: max((update.revision for update in updates.get(id_, ())), default=life.state.revision)
+            for id_, life in by_profile.items()
+        }
+        for life in lives:
+            life.forget()
+        async for part in self._histories.read(list(by_profile)):
+            life = by_profile[part.profile_id]
+            life.take(part.updates)
+            if part.revision == 0:
+                # Nobody has the id any more: whatever is known of it is void.
+                life.state.bury("")
+                life.state.revision = known[part.profile_id]
+        for profile_id, life in by_profile.items():
+            if life.state.revision < known[profile_id]:
+                raise Unavailable(f"the history of {profile_id} is of an older revision than its updates")
+            life.meet()
+
+    async def _finish(self, lives: Sequence["_Life"]) -> list[Transition]:
+        """Let time pass for them, and store them."""
+        for life in lives:
+            life.arrive()
+        transitions = [transition for life in lives for transition in life.transitions]
+        triggered = [t for t in transitions if t.kind is TransitionKind.TRIGGERED]
+        if triggered:
+            fresh = await self._states.claim(triggered)
+            transitions = [t for t in transitions if _acts(t, fresh)]
+        await self._states.save([life.state for life in lives], transitions)
+        return transitions
+
+
+def _acts(transition: Transition, fresh: set[tuple[str, bytes]]) -> bool:
+    """Whether it is no trigger, or the first with its cause: two profiles of one batch may have it."""
+    if transition.kind is not TransitionKind.TRIGGERED:
+        return True
+    effect = transition.definition_id, transition.cause_id
+    if effect not in fresh:
+        return False
+    fresh.remove(effect)
+    return True
+
+
+class _Life:
+    """One person's way from the state that is stored to the clock of their partition."""
+
+    def __init__(self, plan: Plan, state: State, before: int, now: int) -> None:
+        self.state = state
+        self.transitions: list[Transition] = []
+        self._plan = plan
+        self._before = before
+        self._now = now
+        self._old: State | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether time has not passed up to the clock yet."""
+        return self._now > 0 and not self.state.open and _is_due(self.state, self._now)
+
+    def is_behind(self, updates: Sequence[Update]) -> bool:
         """Whether the state lacks something that only the whole history tells."""
-        expected = state.revision + 1
+        expected = self.state.revision + 1
         for update in updates:
             if update.revision > expected:
                 return True
             expected = max(expected, update.revision + 1)
-        return (
-            state.revision > 0 and state.merged_into is None and state.plan < self._plan.needs_history_since
+        # A change whose end is not at hand between batches may have lost it.
+        return self._plan.lacks(self.state) or (self.state.open and not updates)
+
+    def take(self, updates: Sequence[Update]) -> None:
+        """Apply the updates that are new."""
+        for update in updates:
+            if update.revision <= self.state.revision:
+                continue
+            if self._old is None or update.revision > self._old.revision:
+                self.meet()
+            self._plan.apply(self.state, update)
+
+    def forget(self) -> None:
+        """Start anew, with nothing but what was told to others."""
+        old = self._old = self.state
+        self.state = State(
+            old.profile_id, writes=old.writes, as_of=old.as_of, memberships=old.memberships, due=old.due
         )
 
-    def _apply(self, state: State, updates: Sequence[Update]) -> None:
-        for update in updates:
-            if update.revision > state.revision:
-                self._plan.apply(state, update)
+    def meet(self) -> None:
+        """Note that all the state knew is known again, and let pass the time up to what is new."""
+        if self._old is not None and self._old.revision:
+            old, state = self._old, self.state
+            state.plan = old.plan
+            # What was acted on is no news.
+            state.news = [o for o in state.news if o.event_id in {o.event_id for o in old.news}]
+            state.changed, state.open = old.changed, old.open
+        self._old = None
+        while self._before and not self.state.open and _is_due(self.state, self._before):
+            self.transitions += self._plan.advance(self.state, self._before)
 
-    async def _rebuild(
-        self, states: dict[str, State], profile_ids: Sequence[str], updates: Mapping[str, Sequence[Update]]
-    ) -> None:
-        """Compute states from their histories, which hold the updates at hand and maybe later ones."""
-        histories = await self._histories.read(profile_ids)
-        for profile_id in profile_ids:
-            history, old = histories[profile_id], states[profile_id]
-            known = max((update.revision for update in updates.get(profile_id, ())), default=old.revision)
-            if history.revision < known:
-                raise Unavailable(f"the history of {profile_id} is of an older revision than its updates")
-            rebuilt = State(profile_id, as_of=old.as_of, memberships=old.memberships)
-            for update in history.updates:
-                self._plan.apply(rebuilt, update)
-            rebuilt.revision = history.revision
-            states[profile_id] = rebuilt
+    def arrive(self) -> None:
+        """Let time pass up to the clock; without one, nothing is decided before it comes."""
+        if self._now:
+            self.transitions += self._plan.advance(self.state, self._now, self._before)
+        else:
+            self.state.due = None if self.state.open else 0
 
-    async def _advance(self, states: Sequence[State], times: Mapping[int, int]) -> list[Transition]:
-        transitions: list[Transition] = []
-        for state in states:
-            state.plan = self._plan.version
-            transitions += self._plan.advance(state, times[self._index_of(state.profile_id)])
-        triggered = [t for t in transitions if t.kind is TransitionKind.TRIGGERED]
-        if not triggered:
-            return transitions
-        first = await self._states.claim(triggered)
-        return [
-            t
-            for t in transitions
-            if t.kind is not TransitionKind.TRIGGERED or (t.definition_id, t.cause_id) in first
-        ]
+
+def _is_due(state: State, clock: int) -> bool:
+    return state.due is not None and state.due <= clock
 
 
 class Segments:
@@ -149,10 +246,13 @@ class Segments:
         """Create a trigger or change it; Invalid names the wrong field."""
         _check_id("trigger.trigger_id", definition.trigger_id)
         _check_name("trigger.display_name", definition.display_name)
-        if not definition.event_name:
-            raise Invalid("trigger.event_name", "is required")
+        _check_event("trigger.event_name", definition.event_name)
         if not SECOND <= definition.delay <= 30 * DAY:
             raise Invalid("trigger.delay", "must be from 1 second to 30 days")
+        if len(definition.unless) > _MOST_ANSWERS:
+            raise Invalid("trigger.unless_event_names", f"must be at most {_MOST_ANSWERS}")
+        for name in definition.unless:
+            _check_event("trigger.unless_event_names", name)
         if definition.event_name in definition.unless:
             raise Invalid("trigger.unless_event_names", "must not hold the event that starts the wait")
         if definition.condition:
@@ -162,10 +262,10 @@ class Segments:
 
     async def segment(self, segment_id: str) -> SegmentDefinition:
         """One segment."""
-        for definition in await self._definitions.segments():
-            if definition.segment_id == segment_id:
-                return definition
-        raise NotFound(f"there is no segment {segment_id}", segment_id=segment_id)
+        found = await self._definitions.segment(segment_id)
+        if found is None:
+            raise _no_segment(segment_id)
+        return found
 
     async def segments(self) -> list[SegmentDefinition]:
         """All segments, by id."""
@@ -178,7 +278,7 @@ class Segments:
     async def delete_segment(self, segment_id: str) -> None:
         """Its members leave it."""
         if not await self._definitions.delete_segment(segment_id):
-            raise NotFound(f"there is no segment {segment_id}", segment_id=segment_id)
+            raise _no_segment(segment_id)
 
     async def delete_trigger(self, trigger_id: str) -> None:
         """Waits that go on end without it."""
@@ -187,12 +287,22 @@ class Segments:
 
     async def members(self, segment_id: str, after: str, limit: int) -> list[tuple[str, Membership]]:
         """A page of members, by profile id."""
-        await self.segment(segment_id)
+        if not await self._members.exists(segment_id):
+            raise _no_segment(segment_id)
         return await self._members.page(segment_id, after, limit)
 
     async def memberships(self, profile_ids: Sequence[str]) -> list[tuple[str, str, Membership]]:
         """The memberships (profile, segment, since when) of some profiles."""
         return await self._members.of(profile_ids)
+
+
+def _no_segment(segment_id: str) -> NotFound:
+    return NotFound(f"there is no segment {segment_id}", segment_id=segment_id)
+
+
+def _check_event(field: str, name: str) -> None:
+    if not 0 < len(name) <= 200 or "\0" in name:
+        raise Invalid(field, "the name of an event has 1 to 200 characters")
 
 
 def _check_id(field: str, value: str) -> None:

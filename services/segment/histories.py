@@ -1,13 +1,12 @@
 """Reads whole histories from profile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import grpc
 
 from libs import rpc
 from services.segment import convert
-from services.segment.domain import Update
-from services.segment.ports import History
+from services.segment.ports import HistoryPart
 from tessera.profile.v1 import profile_service_pb2 as pb
 from tessera.profile.v1 import profile_service_pb2_grpc
 
@@ -21,15 +20,14 @@ class ProfileHistories:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = profile_service_pb2_grpc.ProfileServiceStub(channel)
 
-    async def read(self, profile_ids: Sequence[str]) -> Mapping[str, History]:
-        updates: dict[str, list[Update]] = {profile_id: [] for profile_id in profile_ids}
-        revisions: dict[str, int] = {}
+    async def read(self, profile_ids: Sequence[str]) -> AsyncIterator[HistoryPart]:
         try:
             request = pb.ReadHistoryRequest(profile_ids=profile_ids)
             async for part in self._stub.ReadHistory(request, timeout=_SECONDS):
-                updates[part.profile_id] += map(convert.update_of_pb, part.updates)
-                if part.HasField("revision"):
-                    revisions[part.profile_id] = part.revision
+                yield HistoryPart(
+                    part.profile_id,
+                    [convert.update_of_pb(update) for update in part.updates],
+                    part.revision if part.HasField("revision") else None,
+                )
         except grpc.aio.AioRpcError as error:
             raise rpc.error_from(error) from error
-        return {id_: History(found, revisions[id_]) for id_, found in updates.items()}

@@ -1,6 +1,6 @@
 """What the use cases need from outside."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,18 +15,20 @@ from services.segment.domain import (
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """Everything that a profile tells of itself, and the revision that it is of."""
+class HistoryPart:
+    """A part of what a profile tells of itself."""
 
+    profile_id: str
     updates: Sequence[Update]
-    revision: int
+    revision: int | None
+    """Set on the profile's last part: the revision that the history is of; 0 where nobody has the id."""
 
 
 class Histories(Protocol):
     """Where whole histories are read from: profile."""
 
-    async def read(self, profile_ids: Sequence[str]) -> Mapping[str, History]:
-        """The histories of some profiles; Unavailable while profile does not answer."""
+    def read(self, profile_ids: Sequence[str]) -> AsyncIterator[HistoryPart]:
+        """The histories of some profiles, each in order; Unavailable while profile does not answer."""
 
 
 class States(Protocol):
@@ -35,13 +37,13 @@ class States(Protocol):
     async def load(self, profile_ids: Collection[str]) -> dict[str, State]:
         """The states of some profiles; a new person's is empty."""
 
-    async def due(self, clocks: Mapping[int, int]) -> list[str]:
+    async def due(self, clocks: Mapping[int, int], limit: int) -> list[str]:
         """The profiles for whom time has become due, by the clocks of their partitions."""
 
-    async def outdated(self, indexes: Sequence[int], plan: int, limit: int) -> list[str]:
+    async def outdated(self, indexes: Collection[int], plan: int, limit: int) -> list[str]:
         """Profiles of some partitions whose states are of an older plan."""
 
-    async def finish_plan(self, indexes: Sequence[int], plan: int) -> None:
+    async def finish_plan(self, indexes: Collection[int], plan: int) -> None:
         """Note that no state of these partitions is of an older plan."""
 
     async def clocks(self, indexes: Collection[int]) -> dict[int, int]:
@@ -50,10 +52,11 @@ class States(Protocol):
     async def claim(self, triggered: Sequence[Transition]) -> set[tuple[str, bytes]]:
         """Which of these effects (definition, cause) nobody has caused before."""
 
-    async def save(
-        self, states: Sequence[State], transitions: Sequence[Transition], clocks: Mapping[int, int]
-    ) -> None:
-        """Store states, their timers and memberships, and the clocks."""
+    async def save(self, states: Sequence[State], transitions: Sequence[Transition]) -> None:
+        """Store states, their timers and memberships; Unavailable where another owner has done so."""
+
+    async def save_clocks(self, clocks: Mapping[int, int]) -> None:
+        """Store how far time has passed."""
 
 
 class Definitions(Protocol):
@@ -71,6 +74,9 @@ class Definitions(Protocol):
     async def delete_trigger(self, trigger_id: str) -> bool:
         """Whether there was one."""
 
+    async def segment(self, segment_id: str) -> SegmentDefinition | None:
+        """One, with the number of its members."""
+
     async def segments(self) -> list[SegmentDefinition]:
         """All, by id, with the numbers of their members."""
 
@@ -80,6 +86,9 @@ class Definitions(Protocol):
 
 class Members(Protocol):
     """Who is in which segment."""
+
+    async def exists(self, segment_id: str) -> bool:
+        """Whether there is such a segment."""
 
     async def page(self, segment_id: str, after: str, limit: int) -> list[tuple[str, Membership]]:
         """Members by profile id."""

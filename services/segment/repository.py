@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 
 from libs.database import Connection, Database
+from libs.errors import Unavailable
 from libs.messaging import slot_of
 from services.segment.domain import (
     Membership,
@@ -25,8 +26,10 @@ _decode = msgspec.msgpack.Decoder(State).decode
 
 _LOAD = "select state from segment.states where profile_id = any($1::uuid[])"
 _DUE = """
-select profile_id::text, slot % $3::int as partition, due from segment.timers
-where due <= $1 and slot % $3::int = any($2::int[]) order by due limit $4
+select t.profile_id::text from segment.timers as t
+join unnest($1::int[], $2::bigint[]) as c (partition, clock)
+  on t.slot % $3::int = c.partition and t.due <= c.clock
+where t.due <= $4 order by t.due limit $5
 """
 _OUTDATED = """
 select profile_id::text from segment.states where plan < $1 and slot % $3::int = any($2::int[]) limit $4
@@ -36,10 +39,13 @@ insert into segment.partitions as p (partition, plan)
 select partition, $2 from unnest($1::int[]) as i (partition)
 on conflict (partition) do update set plan = excluded.plan where p.plan < excluded.plan
 """
+# Two owners for a moment can both get so far; only one of them has computed from what is stored.
 _SAVE_STATES = """
-insert into segment.states (profile_id, slot, plan, state)
-select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bytea[])
-on conflict (profile_id) do update set plan = excluded.plan, state = excluded.state
+insert into segment.states as s (profile_id, slot, plan, writes, state)
+select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bytea[])
+on conflict (profile_id) do update
+set plan = excluded.plan, writes = excluded.writes, state = excluded.state
+where s.writes = excluded.writes - 1
 """
 _SET_TIMERS = """
 insert into segment.timers (profile_id, slot, due)
@@ -66,8 +72,14 @@ _SET_CLOCKS = """
 insert into segment.partitions as p (partition, clock) select * from unnest($1::int[], $2::bigint[])
 on conflict (partition) do update set clock = excluded.clock where p.clock < excluded.clock
 """
-# Timers that are due are taken in portions: a long pause may leave very many.
-_DUE_AT_ONCE = 2000
+_COUNT_MEMBERS = """
+select segment_id, count(*) from segment.memberships
+where $1::text is null or segment_id = $1 group by segment_id
+"""
+# The newest plan of which all states of all partitions are.
+_DONE = """
+select case when count(*) = $1 then min(plan) else 0 end from segment.partitions where partition < $1
+"""
 
 
 class Cache:
@@ -117,20 +129,20 @@ class SqlStates:
             found[profile_id] = cache.states[profile_id] = state
         return found
 
-    async def due(self, clocks: Mapping[int, int]) -> list[str]:
+    async def due(self, clocks: Mapping[int, int], limit: int) -> list[str]:
         if not clocks:
             return []
         rows = await self._connection.fetch(
-            _DUE, max(clocks.values()), list(clocks), self._partitions, _DUE_AT_ONCE
+            _DUE, list(clocks), list(clocks.values()), self._partitions, max(clocks.values()), limit
         )
-        return [profile_id for profile_id, index, due in rows if due <= clocks[index]]
-
-    async def outdated(self, indexes: Sequence[int], plan: int, limit: int) -> list[str]:
-        rows = await self._connection.fetch(_OUTDATED, plan, indexes, self._partitions, limit)
         return [row[0] for row in rows]
 
-    async def finish_plan(self, indexes: Sequence[int], plan: int) -> None:
-        await self._connection.execute(_FINISH, indexes, plan)
+    async def outdated(self, indexes: Collection[int], plan: int, limit: int) -> list[str]:
+        rows = await self._connection.fetch(_OUTDATED, plan, list(indexes), self._partitions, limit)
+        return [row[0] for row in rows]
+
+    async def finish_plan(self, indexes: Collection[int], plan: int) -> None:
+        await self._connection.execute(_FINISH, list(indexes), plan)
 
     async def clocks(self, indexes: Collection[int]) -> dict[int, int]:
         unknown = [index for index in indexes if index not in self._cache.clocks]
@@ -147,25 +159,31 @@ class SqlStates:
         rows = await self._connection.fetch(_CLAIM, [e[0] for e in effects], [e[1] for e in effects])
         return {(row[0], row[1]) for row in rows}
 
-    async def save(
-        self, states: Sequence[State], transitions: Sequence[Transition], clocks: Mapping[int, int]
-    ) -> None:
-        if states:
-            await self._connection.execute(
-                _SAVE_STATES,
-                [state.profile_id for state in states],
-                [slot_of(state.profile_id.encode()) for state in states],
-                [state.plan for state in states],
-                [_encode(state) for state in states],
-            )
-            await self._save_timers(states)
-            self._cache.states.update((state.profile_id, state) for state in states)
+    async def save(self, states: Sequence[State], transitions: Sequence[Transition]) -> None:
+        if not states:
+            return
+        for state in states:
+            state.writes += 1
+        status = await self._connection.execute(
+            _SAVE_STATES,
+            [state.profile_id for state in states],
+            [slot_of(state.profile_id.encode()) for state in states],
+            [state.plan for state in states],
+            [state.writes for state in states],
+            [_encode(state) for state in states],
+        )
+        if status != f"INSERT 0 {len(states)}":
+            raise Unavailable("another owner of the partition has written one of its states")
+        await self._save_timers(states)
         await self._save_memberships(transitions)
+        self._cache.states.update((state.profile_id, state) for state in states)
+        self._cache.trim()
+
+    async def save_clocks(self, clocks: Mapping[int, int]) -> None:
         news = {index: clock for index, clock in clocks.items() if clock > self._cache.clocks.get(index, 0)}
         if news:
             await self._connection.execute(_SET_CLOCKS, list(news), list(news.values()))
             self._cache.clocks.update(news)
-        self._cache.trim()
 
     async def _save_timers(self, states: Sequence[State]) -> None:
         changed = [state for state in states if self._cache.dues.get(state.profile_id) != state.due]
@@ -200,8 +218,9 @@ class SqlStates:
 class SqlDefinitions:
     """Segments, triggers, and the plan that they make together."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, partitions: int, clock: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._partitions = partitions
         self._clock = clock
 
     async def put_segment(self, definition: SegmentDefinition) -> SegmentDefinition:
@@ -223,7 +242,7 @@ class SqlDefinitions:
                     int(self._clock() * 1_000_000),
                 )
                 await _store_plan(connection, plan)
-            (stored,) = await _segments(connection, definition.segment_id)
+            (stored,) = await self._counted(connection, definition.segment_id)
         return stored
 
     async def put_trigger(self, definition: TriggerDefinition) -> TriggerDefinition:
@@ -242,7 +261,7 @@ class SqlDefinitions:
                     int(self._clock() * 1_000_000),
                 )
                 await _store_plan(connection, plan)
-            (stored,) = await _triggers(connection, definition.trigger_id)
+            (stored,) = await self._triggers(connection, definition.trigger_id)
         return stored
 
     async def delete_segment(self, segment_id: str) -> bool:
@@ -251,18 +270,35 @@ class SqlDefinitions:
     async def delete_trigger(self, trigger_id: str) -> bool:
         return await self._delete("delete from segment.triggers where trigger_id = $1", trigger_id)
 
+    async def segment(self, segment_id: str) -> SegmentDefinition | None:
+        async with self._database.begin() as connection:
+            return next(iter(await self._counted(connection, segment_id)), None)
+
     async def segments(self) -> list[SegmentDefinition]:
         async with self._database.begin() as connection:
-            definitions = await _segments(connection)
-            rows = await connection.fetch(
-                "select segment_id, count(*) from segment.memberships group by segment_id"
-            )
-        members = {row[0]: row[1] for row in rows}
-        return [replace(d, members=members.get(d.segment_id, 0)) for d in definitions]
+            return await self._counted(connection)
 
     async def triggers(self) -> list[TriggerDefinition]:
         async with self._database.begin() as connection:
-            return await _triggers(connection)
+            return await self._triggers(connection)
+
+    async def _counted(
+        self, connection: Connection, segment_id: str | None = None
+    ) -> list[SegmentDefinition]:
+        """Segments as they are: how many are in them, and whether they are complete."""
+        rows = await connection.fetch(_COUNT_MEMBERS, segment_id)
+        members = {row[0]: row[1] for row in rows}
+        done = await connection.fetchval(_DONE, self._partitions)
+        return [
+            replace(d, members=members.get(d.segment_id, 0), active=d.plan <= done)
+            for d in await _segments(connection, segment_id)
+        ]
+
+    async def _triggers(
+        self, connection: Connection, trigger_id: str | None = None
+    ) -> list[TriggerDefinition]:
+        done = await connection.fetchval(_DONE, self._partitions)
+        return [replace(t, active=t.plan <= done) for t in await _triggers(connection, trigger_id)]
 
     async def _delete(self, statement: str, definition_id: str) -> bool:
         async with self._database.begin() as connection:
@@ -306,28 +342,26 @@ async def _store_plan(connection: Connection, version: int) -> None:
     gone = [number for series, (number, _) in stored.items() if series not in needed]
     await connection.execute("delete from segment.series where series_id = any($1::int[])", gone)
     for series, keep in needed.items():
-        # A longer keep needs events again that were folded into totals.
-        if series not in stored or stored[series][1] < keep:
+        number, kept = stored.get(series, (None, 0))
+        if number is None:
             await connection.execute(
                 "insert into segment.series (event, value, predicate, keep, since) "
-                "values ($1, $2, $3, $4, $5) "
-                "on conflict (event, value, predicate) do update set keep = $4, since = $5",
+                "values ($1, $2, $3, $4, $5)",
                 series.event,
                 series.value,
                 series.where,
                 keep,
                 version,
             )
+        elif kept < keep:
+            # Events are needed again that were folded into totals.
+            await connection.execute(
+                "update segment.series set keep = $2, since = $3 where series_id = $1", number, keep, version
+            )
     await connection.execute("update segment.plans set version = $1", version)
 
 
-async def _done(connection: Connection) -> int:
-    """The newest plan of which all states of all partitions are."""
-    return int(await connection.fetchval("select coalesce(min(plan), 0) from segment.partitions"))
-
-
 async def _segments(connection: Connection, segment_id: str | None = None) -> list[SegmentDefinition]:
-    done = await _done(connection)
     rows = await connection.fetch(
         "select * from segment.segments where $1::text is null or segment_id = $1 order by segment_id",
         segment_id,
@@ -340,14 +374,12 @@ async def _segments(connection: Connection, segment_id: str | None = None) -> li
             r["version"],
             r["plan"],
             r["created"],
-            active=r["plan"] <= done,
         )
         for r in rows
     ]
 
 
 async def _triggers(connection: Connection, trigger_id: str | None = None) -> list[TriggerDefinition]:
-    done = await _done(connection)
     rows = await connection.fetch(
         "select * from segment.triggers where $1::text is null or trigger_id = $1 order by trigger_id",
         trigger_id,
@@ -363,7 +395,6 @@ async def _triggers(connection: Connection, trigger_id: str | None = None) -> li
             r["version"],
             r["plan"],
             r["created"],
-            r["plan"] <= done,
         )
         for r in rows
     ]
@@ -385,6 +416,10 @@ class SqlMembers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def exists(self, segment_id: str) -> bool:
+        query = "select exists (select from segment.segments where segment_id = $1)"
+        return bool(await self._database.pool.fetchval(query, segment_id))
 
     async def page(self, segment_id: str, after: str, limit: int) -> list[tuple[str, Membership]]:
         rows = await self._database.pool.fetch(

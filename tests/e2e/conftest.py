@@ -16,11 +16,6 @@ TESSERA = Path(sys.executable).with_name("tessera")
 _READY_SECONDS = 120
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark by which these tests are chosen or left out: `-m "not e2e"`."""
-    config.addinivalue_line("markers", "e2e: starts real processes and takes seconds")
-
-
 def until(true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition, with a deadline."""
     end = time.monotonic() + seconds

@@ -16,7 +16,12 @@ create table event_log.partitions (
   topic_id smallint not null references event_log.topics,
   partition int not null,
   next_offset bigint not null default 0,
-  shipped_offset bigint not null default 0,
+  primary key (topic_id, partition)
+) with (fillfactor = 50);
+create table event_log.shipped (
+  topic_id smallint not null,
+  partition int not null,
+  next_offset bigint not null,
   primary key (topic_id, partition)
 ) with (fillfactor = 50);
 create table event_log.chunks (
@@ -29,6 +34,7 @@ create table event_log.chunks (
   payload bytea not null,
   primary key (topic_id, partition, next_offset)
 );
+create index chunks_ephemeral on event_log.chunks (topic_id, partition, next_offset) where ephemeral;
 alter table event_log.chunks alter column payload set storage external;
 create table event_log.offsets (
   group_name text not null,

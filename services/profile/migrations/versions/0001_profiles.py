@@ -30,6 +30,7 @@ create table profile.event_ids (
   day smallint not null,
   primary key (event_id)
 ) partition by hash (event_id);
+create index event_ids_day on profile.event_ids using brin (day) with (autosummarize);
 """
 _PARTITIONS = 8
 

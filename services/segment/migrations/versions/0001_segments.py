@@ -33,8 +33,7 @@ create table segment.series (
   value text,
   predicate text,
   keep bigint not null,
-  since bigint not null,
-  unique nulls not distinct (event, value, predicate)
+  since bigint not null
 );
 create table segment.partitions (
   partition int primary key,
@@ -45,6 +44,7 @@ create table segment.states (
   profile_id uuid primary key,
   slot smallint not null,
   plan bigint not null,
+  writes bigint not null,
   state bytea not null
 ) with (fillfactor = 70);
 create index states_of_plan on segment.states (plan);

@@ -29,7 +29,7 @@ class RecommendRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     EXCLUDE_PURCHASED_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
-    """The person; nobody known gets what is popular."""
+    """The person, a UUID; one that nobody has gets what is popular."""
     limit: _builtins.int
     """How many: 10 when unset, 100 at most; a larger value counts as 100."""
     exclude_purchased: _builtins.bool

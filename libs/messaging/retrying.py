@@ -1,0 +1,31 @@
+"""How the log's components wait: between rounds, and ever longer between failures."""
+
+import asyncio
+import random
+
+_LEAST_SECONDS = 0.05
+_MOST_SECONDS = 5.0
+
+
+class BackOff:
+    """Doubles the wait with every failure, until something worked."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def worked(self) -> None:
+        """Start over."""
+        self._failures = 0
+
+    def failed(self) -> float:
+        """The seconds to wait now, with jitter, so that members do not return all at once."""
+        self._failures = min(self._failures + 1, 10)
+        return min(_MOST_SECONDS, _LEAST_SECONDS * float(1 << self._failures)) * random.uniform(0.5, 1)
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Wait, but not longer than until the process is asked to stop."""
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return

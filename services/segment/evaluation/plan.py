@@ -1,0 +1,305 @@
+"""All definitions together, and how they move a person's state."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from services.segment.domain import (
+    SECOND,
+    ExitReason,
+    Fact,
+    Membership,
+    Occurrence,
+    SegmentDefinition,
+    SeriesState,
+    State,
+    Transition,
+    TransitionKind,
+    TriggerDefinition,
+    Update,
+    set_fact,
+    values_at,
+)
+from services.segment.evaluation.features import Located, series_in, values_of
+from services.segment.evaluation.history import SingleRule
+from services.segment.evaluation.series import LATE, Collector, TrackedSeries
+from services.segment.evaluation.waits import Wait
+from services.segment.rules import Feature, RuleSet, parse_rule
+
+# So many window ends are gone through at once; the rest stay due.
+_MOST_STEPS = 1000
+
+
+class Plan:
+    """All definitions, compiled."""
+
+    def __init__(
+        self,
+        version: int,
+        segments: Sequence[SegmentDefinition],
+        triggers: Sequence[TriggerDefinition],
+        tracked: Sequence[TrackedSeries],
+    ) -> None:
+        self.version = version
+        self.versions = {s.segment_id: s.version for s in segments} | {
+            t.trigger_id: t.version for t in triggers
+        }
+        self._tracked = {t.series_id: t for t in tracked}
+        self._ids = {t.series: t.series_id for t in tracked}
+        self._collector = Collector(tracked)
+        self._series_since = max((t.since for t in tracked), default=0)
+        rules = {s.segment_id: parse_rule(s.expression) for s in segments}
+        self._plans = {s.segment_id: s.plan for s in segments}
+        self._segments = frozenset(rules)
+        self._rules = RuleSet(rules)
+        self._features = self._located(self._rules.features)
+        self._windows: dict[int, set[int]] = defaultdict(set)
+        for f in self._features:
+            if f.window is not None:
+                self._windows[f.series_id].add(f.window)
+        self._waits = [Wait.of(trigger, self._ids) for trigger in triggers]
+        self._starts = frozenset(t.event_name for t in triggers)
+        conditions = {t.trigger_id: parse_rule(t.condition) for t in triggers if t.condition}
+        self._alone = {
+            segment_id: SingleRule(r, self._located(r.features)) for segment_id, r in rules.items()
+        }
+        self._conditions = {id_: SingleRule(r, self._located(r.features)) for id_, r in conditions.items()}
+
+    def _located(self, features: Iterable[Feature]) -> list[Located]:
+        located = []
+        for f in features:
+            series_id = self._ids[f.series]
+            window = None if f.window is None else f.window * SECOND
+            located.append(Located(series_id, f.aggregate, window, self._tracked[series_id].keep))
+        return located
+
+    def lacks(self, state: State) -> bool:
+        """Whether a state of an older plan lacks something that only the whole history tells.
+
+        That is a series, or the properties of an event that waits for a trigger that is new.
+        """
+        if state.plan >= self.version or not state.revision or state.merged_into is not None:
+            return False
+        if state.plan < self._series_since:
+            return True
+        waits = (wait for wait in self._waits if wait.trigger.plan > state.plan)
+        return any(
+            event_id not in state.waiting
+            for wait in waits
+            for _, event_id in wait.over(state, max(wait.trigger.created, state.as_of - LATE))
+        )
+
+    # ---- taking updates in
+
+    def apply(self, state: State, update: Update) -> None:
+        """Let one step of the profile's life change its state; nothing is evaluated yet."""
+        if not state.revision:
+            state.plan = self.version
+        state.revision = update.revision
+        state.open = update.more
+        state.changed = True
+        if update.merged_into is not None:
+            state.bury(update.merged_into)
+            return
+        for occurrence in update.occurrences:
+            self._take(state, occurrence)
+        if update.moved:
+            return
+        for name, fact in update.traits:
+            set_fact(state.traits, name, fact)
+        if update.consent:
+            # The update does not say when: with the last of the events that it tells.
+            said = max(((o.time, o.event_id) for o in update.occurrences), default=(0, b""))
+            for purpose, granted in update.consent:
+                set_fact(state.consent, purpose, Fact(granted, *said))
+
+    def _take(self, state: State, occurrence: Occurrence) -> None:
+        moment = occurrence.time, occurrence.event_id
+        if state.first is None or moment < state.first:
+            state.first = moment
+        found = self._collector.series_of(occurrence)
+        if found is None:
+            return
+        for series_id, number in found:
+            series = state.series.get(series_id)
+            if series is None:
+                series = state.series[series_id] = SeriesState()
+            series.add((*moment, number))
+        state.news.append(occurrence)
+        if occurrence.name in self._starts:
+            state.waiting[occurrence.event_id] = occurrence.properties
+
+    # ---- letting time pass
+
+    def advance(self, state: State, now: int, arrival: int = 0) -> list[Transition]:
+        """Bring a state to `now`; returns what happened, in order for each definition.
+
+        `arrival` is the clock at which its news came, 0 where there was none yet. It may be left
+        before `now`, and due again at once, where very much happens on the way.
+        """
+        if state.open:
+            state.due = None
+            return []
+        if state.merged_into is not None:
+            return self._close(state, now)
+        since = state.as_of or arrival or now
+        now = max(now, since)
+        start = reached = max(since, arrival) if state.changed else since
+        self._fold(state, start)
+        known = self._known(state.plan)
+        transitions = self._evaluate(state, reached, known, came=True) if state.changed else []
+        end = self._next_window_end(state, reached)
+        for _ in range(_MOST_STEPS):
+            if end is None or end > now:
+                reached = now
+                break
+            transitions += self._evaluate(state, end, known)
+            reached = end
+            end = self._next_window_end(state, reached)
+        transitions += self._triggered(state, since, start, reached)
+        if reached == now and state.plan < self.version:
+            transitions += self._redefine(state, now, known)
+            state.plan = self.version
+        self._settle(state, reached, end)
+        return transitions
+
+    def _close(self, state: State, now: int) -> list[Transition]:
+        state.plan, state.due, state.changed = self.version, None, False
+        state.as_of = max(now, state.as_of)
+        reason = ExitReason.MERGED if state.merged_into else ExitReason.RULE
+        return [_left(state, segment_id, now, reason) for segment_id in sorted(state.memberships)]
+
+    def _known(self, plan: int) -> frozenset[str]:
+        """The segments that are as they were in an older plan."""
+        if plan >= self.version:
+            return self._segments
+        return frozenset(segment_id for segment_id, since in self._plans.items() if since <= plan)
+
+    def _redefine(self, state: State, now: int, known: frozenset[str]) -> list[Transition]:
+        """Decide on what is new, changed or gone since the plan that the state is of."""
+        others = (self._segments | state.memberships.keys()) - known
+        return self._evaluate(state, now, others, reason=ExitReason.DEFINITION)
+
+    def _settle(self, state: State, now: int, end: int | None) -> None:
+        """Note that time has passed, and drop what nothing will ask for again.
+
+        Time alone may next change something when a window ends, at `end`, or a wait is over.
+        """
+        state.as_of = now
+        state.changed = False
+        state.news.clear()
+        for series_id in state.series.keys() - self._tracked.keys():
+            del state.series[series_id]
+        self._fold(state, now)
+        waits = [over for wait in self._waits for over in wait.over(state, now)]
+        waiting = {event_id for _, event_id in waits}
+        state.waiting = {event_id: p for event_id, p in state.waiting.items() if event_id in waiting}
+        dues = [due for due, _ in waits]
+        state.due = min(dues if end is None else [*dues, end], default=None)
+
+    def _fold(self, state: State, now: int) -> None:
+        for series_id, series in state.series.items():
+            tracked = self._tracked.get(series_id)
+            if tracked is not None:
+                series.fold(now - tracked.keep)
+
+    def _next_window_end(self, state: State, after: int) -> int | None:
+        """When the next event leaves one of the windows."""
+        ends = []
+        for series_id, windows in self._windows.items():
+            series = series_in(state, series_id)
+            if not series.entries:
+                continue
+            oldest, newest = series.entries[0][0], series.entries[-1][0]
+            for window in windows:
+                if newest > after - window >= oldest:
+                    ends.append(series.entries[series.first_after(after - window)][0] + window)
+                elif oldest > after - window:
+                    ends.append(oldest + window)
+        return min(ends, default=None)
+
+    # ---- triggers
+
+    def _triggered(self, state: State, since: int, start: int, now: int) -> list[Transition]:
+        """The waits that are over by now, and were not when time last passed."""
+        news = [o for o in state.news if o.name in self._starts]
+        return [t for wait in self._waits for t in self._over(state, wait, since, start - LATE, now, news)]
+
+    def _over(
+        self, state: State, wait: Wait, since: int, oldest: int, now: int, news: Sequence[Occurrence]
+    ) -> Iterable[Transition]:
+        trigger = wait.trigger
+        if trigger.plan > state.plan:
+            # While its plan was not taken up, nobody watched.
+            since = min(since, trigger.created)
+        came = {o.event_id: o.time for o in news if o.name == trigger.event_name}
+        late = min(came.values(), default=since) + trigger.delay - 1
+        for due, event_id in wait.over(state, max(min(since, late), oldest, trigger.created)):
+            if due > now:
+                break
+            if (due > since or event_id in came) and self._condition_holds(state, trigger, due):
+                yield _transition(
+                    state,
+                    TransitionKind.TRIGGERED,
+                    trigger.trigger_id,
+                    Membership(due, event_id, event_id),
+                    state.waiting.get(event_id, b""),
+                )
+
+    def _condition_holds(self, state: State, trigger: TriggerDefinition, due: int) -> bool:
+        condition = self._conditions.get(trigger.trigger_id)
+        return condition is None or condition.holds(state, due, due)
+
+    # ---- memberships
+
+    def _evaluate(
+        self,
+        state: State,
+        now: int,
+        among: Collection[str],
+        came: bool = False,
+        reason: ExitReason = ExitReason.RULE,
+    ) -> list[Transition]:
+        """Enter and leave some segments; what came decides its time, and otherwise it is now."""
+        values = values_of(state, self._features, now)
+        holding = self._rules.evaluate(values_at(state.traits), values_at(state.consent), values)
+        held = {segment_id for segment_id in holding if segment_id in among}
+        left = sorted(segment_id for segment_id in state.memberships.keys() - held if segment_id in among)
+        transitions = []
+        for segment_id in left:
+            time = self._alone[segment_id].since(state, now, held=False)[0] if came else now
+            transitions.append(_left(state, segment_id, time, reason))
+        return transitions + [self._enter(state, id_, now) for id_ in sorted(held - state.memberships.keys())]
+
+    def _enter(self, state: State, segment_id: str, now: int) -> Transition:
+        membership = Membership(*self._alone[segment_id].since(state, now, held=True))
+        state.memberships[segment_id] = membership
+        properties = next((o.properties for o in state.news if o.event_id == membership.event_id), b"")
+        return _transition(state, TransitionKind.ENTERED, segment_id, membership, properties)
+
+
+def _transition(
+    state: State, kind: TransitionKind, definition_id: str, since: Membership, properties: bytes
+) -> Transition:
+    return Transition(
+        state.profile_id,
+        state.revision,
+        kind,
+        definition_id,
+        since.entered,
+        since.cause_id,
+        since.event_id,
+        properties,
+    )
+
+
+def _left(state: State, segment_id: str, time: int, reason: ExitReason) -> Transition:
+    membership = state.memberships.pop(segment_id)
+    return Transition(
+        state.profile_id,
+        state.revision,
+        TransitionKind.EXITED,
+        segment_id,
+        max(time, membership.entered),
+        membership.cause_id,
+        exit_reason=reason,
+    )

@@ -1,0 +1,95 @@
+"""The consumer loop against a log that says just what a test wants."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from libs.messaging import Assignment, Partition, Position, Reading, Received
+from tests.integration.messaging.harness import (
+    EVENTS,
+    IMPORTS,
+    Deployment,
+    Effects,
+    consumer,
+    counted,
+    running,
+    until,
+    until_counted,
+)
+
+
+class _Scripted:
+    """A log of one partition that gives, of each topic, what is put into `coming`."""
+
+    partitions = 1
+    wakes = 0
+
+    def __init__(self) -> None:
+        self.assignment = Assignment(1, (0,))
+        self.coming: dict[str, list[Reading]] = {EVENTS.name: [], IMPORTS.name: []}
+        self.reads: list[str] = []
+        self.hints: list[Mapping[Partition, int]] = []
+
+    @asynccontextmanager
+    async def subscribe(self, group: str, topics: Any) -> AsyncIterator["_Scripted"]:
+        yield self
+
+    async def read(self, positions: Mapping[Partition, Position], limit: int) -> Reading:
+        topic = next((partition.topic for partition in positions), "none")
+        self.reads.append(topic)
+        if waiting := self.coming.get(topic):
+            return waiting.pop(0)
+        return Reading([], {}, {})
+
+    async def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        return {}
+
+    async def wait(self, seen: int, seconds: float) -> None:
+        await until(lambda: True)
+
+    async def commit_hint(self, next_offsets: Mapping[Partition, int]) -> None:
+        self.hints.append(next_offsets)
+
+
+def _reading(topic: str, *offsets: int, number: int | None = None) -> Reading:
+    records = [
+        Received(topic, 0, n, b"k", "t", b"%s %d" % (topic.encode(), n), n, {}, number) for n in offsets
+    ]
+    return Reading(records, {Partition(topic, 0): offsets[-1] + 1}, {Partition(topic, 0): offsets[-1]})
+
+
+async def test_background_topics_wait_until_the_live_ones_are_known_to_be_at_their_end(
+    on_postgres: Deployment,
+) -> None:
+    log = _Scripted()
+    log.coming[IMPORTS.name].append(_reading(IMPORTS.name, 0))
+    async with on_postgres.open() as (database, _):
+        handler = Effects("first")
+        member = consumer(database, log, handler, background=(IMPORTS,), workers=1)  # type: ignore[arg-type]
+        async with running(member):
+            # The live topic is empty-handed, but does not say that it is at its end: a slow broker.
+            await until(lambda: len(log.reads) > 20, 20, "reads")
+            assert {EVENTS.name} == set(log.reads)
+
+            log.coming[EVENTS.name].append(Reading([], {}, {Partition(EVENTS.name, 0): 5}))
+            await until_counted(database, "first", 1)
+
+        assert [{Partition(IMPORTS.name, 0): 1}] == log.hints
+
+
+async def test_a_new_assignment_drops_the_caches_and_what_was_fetched_ahead(on_postgres: Deployment) -> None:
+    log = _Scripted()
+    async with on_postgres.open() as (database, _):
+        handler = Effects("first")
+        async with running(consumer(database, log, handler, workers=1)):  # type: ignore[arg-type]
+            await until(lambda: bool(log.reads), 20, "a read")
+            forgotten = handler.forgotten
+            # Another member has handled records 0 to 2 meanwhile.
+            await database.pool.execute("update event_log.offsets set next_offset = 3")
+            log.assignment = Assignment(2, (0,))
+            await until(lambda: handler.forgotten > forgotten, 20, "the new assignment")
+            log.coming[EVENTS.name].append(_reading(EVENTS.name, 3, 4))
+            await until_counted(database, "first", 2)
+
+        assert 2 == await counted(database, "first")
+        assert 5 == await database.pool.fetchval("select next_offset from event_log.offsets")

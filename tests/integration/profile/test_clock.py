@@ -1,0 +1,134 @@
+"""The clock record: never beyond what was applied, never held back by imports."""
+
+import asyncio
+import random
+
+from libs.messaging.topics import INGEST_IMPORTS
+from services.profile import convert
+from services.profile.jobs import ClockJob
+from tessera.profile.v1.profile_events_pb2 import ClockAdvanced, ProfileUpdated
+from tests.builders import collected, micros
+from tests.integration.messaging.harness import running, until
+from tests.integration.profile import generated
+from tests.integration.profile.harness import PARTITIONS, Deployment, key_for
+
+
+def _clock(deployment: Deployment) -> ClockJob:
+    return ClockJob(deployment.database, deployment.log, seconds=0.02)
+
+
+async def _told(deployment: Deployment) -> list[tuple[int, int, int]]:
+    """Every clock record: partition, offset, time."""
+    return [
+        (partition, offset, convert.micros(ClockAdvanced.FromString(value).time))
+        for partition, offset, type_, value in await deployment.topic("profile.updates")
+        if type_ == convert.CLOCK
+    ]
+
+
+async def _newest(deployment: Deployment) -> int:
+    return max((time for *_, time in await _told(deployment)), default=0)
+
+
+async def test_all_that_was_acknowledged_before_the_time_stands_before_it_in_the_log(
+    deployment: Deployment,
+) -> None:
+    rng = random.Random(8)
+    acknowledged: dict[bytes, int] = {}
+    async with running(deployment.consumer(workers=3, batch_records=20), _clock(deployment)):
+        for _ in range(60):
+            events = generated.events(rng, 6)
+            await deployment.send(*events)
+            acknowledged |= {event.event_id: micros() for event in events}
+        await deployment.drain()
+        end = micros()
+
+        async def has_passed() -> bool:
+            return await _newest(deployment) > end
+
+        await until(has_passed, 10, "a clock beyond the last event")
+    clocks = await _told(deployment)
+    places = {
+        event.event_id: (partition, offset)
+        for partition, offset, type_, value in await deployment.topic("profile.updates")
+        if type_ == convert.UPDATED
+        for event in ProfileUpdated.FromString(value).events
+        if not ProfileUpdated.FromString(value).moved
+    }
+    compared = 0
+
+    for partition, offset, time in clocks:
+        for event_id, acknowledged_at in acknowledged.items():
+            at, place = places[event_id]
+            if at == partition and acknowledged_at <= time:
+                compared += 1
+                assert place < offset
+    assert acknowledged.keys() == places.keys()
+    assert compared > 1000
+    assert {time for *_, time in clocks if time < end}, "the clock went while events came"
+
+
+async def test_every_partition_is_told_and_the_time_only_goes_forward(deployment: Deployment) -> None:
+    # Two replicas take turns.
+    async with running(deployment.consumer(), _clock(deployment), _clock(deployment)):
+        start = micros()
+
+        async def ticked() -> bool:
+            return len({time for *_, time in await _told(deployment) if time > start}) >= 3
+
+        await until(ticked, 10, "three ticks")
+    by_partition: dict[int, list[int]] = {}
+    for partition, _, time in await _told(deployment):
+        by_partition.setdefault(partition, []).append(time)
+
+    assert set(range(PARTITIONS)) == set(by_partition)
+    assert all(sorted(times) == times for times in by_partition.values())
+
+
+async def test_the_time_stops_while_a_partition_lags_and_goes_on_after_it(deployment: Deployment) -> None:
+    slow, quick = key_for(0), key_for(1)
+    await deployment.apply(collected(anonymous_id=slow))
+    profile_id = (await deployment.profile(f"a:{slow}")).profile_id
+    async with running(deployment.consumer(workers=2), _clock(deployment)):
+        async with deployment.database.begin() as connection:
+            # Whoever handles the slow one waits for this lock.
+            await connection.execute(
+                "select 1 from profile.profiles where profile_id = $1 for update", profile_id
+            )
+            await deployment.send(collected(anonymous_id=slow))
+            acknowledged = micros()
+            await deployment.send(*(collected(anonymous_id=quick) for _ in range(5)))
+
+            async def quick_one_is_done() -> bool:
+                return await deployment.waiting() == 1
+
+            await until(quick_one_is_done, 10, "the other partition's end")
+            seen = []
+            for _ in range(10):
+                seen.append(await _newest(deployment))
+                await asyncio.sleep(0.03)
+        await deployment.drain()
+
+        async def goes_on() -> bool:
+            return await _newest(deployment) > acknowledged
+
+        await until(goes_on, 10, "the clock going on")
+
+    assert max(seen) < acknowledged
+
+
+async def test_imports_do_not_hold_the_time_back(deployment: Deployment) -> None:
+    old = [collected(user_id=f"user {n % 50}", at=n + 1) for n in range(600)]
+    for start in range(0, len(old), 5):
+        await deployment.send(*old[start : start + 5], imports=True)
+    begun = micros()
+    async with running(deployment.consumer(workers=1, batch_records=4), _clock(deployment)):
+
+        async def told() -> bool:
+            return await _newest(deployment) > begun
+
+        await until(told, 10, "a clock record")
+        left = await deployment.waiting(INGEST_IMPORTS.name)
+        await deployment.drain()
+
+    assert left > 0

@@ -1,0 +1,146 @@
+"""The gRPC API on a real server over real PostgreSQL."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import orjson
+import pytest
+
+from libs import rpc
+from libs.errors import FailedPrecondition, Invalid, NotFound, TesseraError
+from services.profile.grpc_api import ProfileServicer
+from services.profile.handlers import Profiles
+from services.profile.repository import SqlDirectory
+from tessera.profile.v1 import profile_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import profile_service_pb2 as pb
+from tests.builders import collected
+from tests.integration.messaging.harness import running
+from tests.integration.profile.harness import Deployment
+
+_EMAIL = profile_pb2.IDENTIFIER_KIND_EMAIL
+
+
+@pytest.fixture
+async def stub(deployment: Deployment, admin_keys: rpc.ApiKeys) -> AsyncIterator[Any]:
+    servicer = ProfileServicer(Profiles(SqlDirectory(deployment.database)))
+    add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
+    server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=admin_keys, drain_seconds=2)
+    await server.start()
+    async with running(server), rpc.open_channel(server.address, api_key="admin") as channel:
+        yield profile_service_pb2_grpc.ProfileServiceStub(channel)
+
+
+async def _refused(call: Any) -> TesseraError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return rpc.error_from(caught.value)
+
+
+async def test_a_profile_answers_by_id_by_identifier_and_by_an_absorbed_id(
+    deployment: Deployment, stub: Any
+) -> None:
+    await deployment.apply(collected(anonymous_id="a", traits={"n": 2**53 + 1, "gone": 1}))
+    absorbed = (await deployment.profile("a:a")).profile_id
+    await deployment.apply(collected(user_id="1", email="a@b.co", anonymous_id="a", traits={"gone": None}))
+    asked: list[dict[str, Any]] = [
+        {"profile_id": absorbed},
+        {"profile_id": absorbed.upper()},
+        {"identifier": profile_pb2.Identifier(kind=_EMAIL, value=" A@B.co ")},
+    ]
+    answers = [(await stub.GetProfile(pb.GetProfileRequest(**by))).profile for by in asked]
+    batch = await stub.BatchGetProfiles(pb.BatchGetProfilesRequest(profile_ids=[absorbed]))
+
+    assert answers[0] == answers[1] == answers[2] == batch.profiles[absorbed]
+    assert {"n": 2**53 + 1} == orjson.loads(answers[0].traits_json)
+    assert ["1", "a@b.co", "a"] == [identifier.value for identifier in answers[0].identifiers]
+    assert [absorbed] == list(answers[0].absorbed_profile_ids)
+    assert 2 == answers[0].event_count
+
+
+_REFUSED: list[tuple[str, type[TesseraError], Callable[[Any], Any]]] = [
+    ("nobody", NotFound, lambda s: s.GetProfile(pb.GetProfileRequest(profile_id="1" * 32))),
+    ("no name", Invalid, lambda s: s.GetProfile(pb.GetProfileRequest())),
+    ("no id", Invalid, lambda s: s.GetProfile(pb.GetProfileRequest(profile_id="1"))),
+    (
+        "U+0000",
+        Invalid,
+        lambda s: s.GetProfile(
+            pb.GetProfileRequest(
+                identifier=profile_pb2.Identifier(kind=profile_pb2.IDENTIFIER_KIND_USER_ID, value="a\0")
+            )
+        ),
+    ),
+    ("no ids", Invalid, lambda s: s.BatchGetProfiles(pb.BatchGetProfilesRequest())),
+    (
+        "too many ids",
+        Invalid,
+        lambda s: s.BatchGetProfiles(pb.BatchGetProfilesRequest(profile_ids=["1" * 32] * 1001)),
+    ),
+    ("a negative page", Invalid, lambda s: s.ListProfiles(pb.ListProfilesRequest(page_size=-1))),
+    (
+        "a wrong token",
+        Invalid,
+        lambda s: s.ListProfiles(pb.ListProfilesRequest(page_token=rpc.encode_token("x"))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "error", "call"), _REFUSED, ids=[what for what, *_ in _REFUSED])
+async def test_what_cannot_be_answered_is_refused(
+    stub: Any, what: str, error: type[TesseraError], call: Callable[[Any], Any]
+) -> None:
+    assert error is type(await _refused(call(stub)))
+
+
+async def test_a_revision_that_is_not_reached_yet_is_a_failed_precondition(
+    deployment: Deployment, stub: Any
+) -> None:
+    await deployment.apply(collected(user_id="1"))
+    profile_id = (await deployment.profile("u:1")).profile_id
+    reached = await stub.GetProfile(pb.GetProfileRequest(profile_id=profile_id, min_revision=1))
+    error = await _refused(stub.GetProfile(pb.GetProfileRequest(profile_id=profile_id, min_revision=2)))
+
+    assert 1 == reached.profile.revision
+    assert FailedPrecondition is type(error)
+
+
+async def test_profiles_and_events_are_listed_page_by_page_each_once(
+    deployment: Deployment, stub: Any
+) -> None:
+    events = [collected(user_id="1", message_id=f"m{n}") for n in range(60)]
+    await deployment.apply(*events[:30])
+    for event in events[30:35]:
+        await deployment.apply(event)
+    await deployment.apply(*events[35:], *(collected(user_id=f"{n}") for n in range(2, 9)))
+    profile_id = (await deployment.profile("u:1")).profile_id
+    profiles, token = [], ""
+    while True:
+        page = await stub.ListProfiles(pb.ListProfilesRequest(page_size=3, page_token=token))
+        profiles += [profile.profile_id for profile in page.profiles]
+        if not (token := page.next_page_token):
+            break
+    listed, token = [], ""
+    while True:
+        request = pb.ListEventsRequest(profile_id=profile_id, page_size=7, page_token=token)
+        found = await stub.ListEvents(request)
+        listed += [event.message_id for event in found.events]
+        if not (token := found.next_page_token):
+            break
+
+    assert 8 == page.total_size == len(set(profiles)) == len(profiles)
+    assert [f"m{n}" for n in reversed(range(60))] == listed
+
+
+async def test_read_history_streams_large_histories_in_parts(deployment: Deployment, stub: Any) -> None:
+    text = {"text": "x" * 30_000}
+    await deployment.apply(*(collected(user_id="1", properties=text) for _ in range(120)))
+    profile_id = (await deployment.profile("u:1")).profile_id
+    parts = [p async for p in stub.ReadHistory(pb.ReadHistoryRequest(profile_ids=[profile_id, "1" * 32]))]
+    mine = [part for part in parts if part.profile_id == profile_id]
+
+    assert len(mine) >= 3
+    assert 120 == sum(len(update.events) for part in mine for update in part.updates)
+    assert mine[-1].HasField("revision")
+    assert not mine[0].HasField("revision")
+    assert 0 == parts[-1].revision

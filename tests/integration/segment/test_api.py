@@ -1,0 +1,202 @@
+"""The gRPC API: definitions with the errors that callers can act on, and who is in a segment."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from libs import rpc
+from services.segment.grpc_api import SegmentServicer
+from services.segment.handlers import Segments
+from services.segment.repository import SqlMembers
+from tessera.segment.v1 import segment_pb2, segment_service_pb2_grpc
+from tessera.segment.v1 import segment_service_pb2 as pb
+from tests.integration.messaging.harness import running, until
+from tests.integration.segment.harness import DAY, PARTITIONS, START, World, event, micros, person_in
+
+RULE = 'events("Order").count() > 0'
+
+
+@asynccontextmanager
+async def _server(world: World) -> AsyncIterator[str]:
+    servicer = SegmentServicer(Segments(world.definitions, SqlMembers(world.database)))
+    add = segment_service_pb2_grpc.add_SegmentServiceServicer_to_server
+    everybody = rpc.Caller("test", frozenset({"*"}))
+    keys = rpc.ApiKeys({"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08": everybody})
+    server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=keys, drain_seconds=1)
+    await server.start()
+    async with running(server):
+        yield server.address
+
+
+@pytest.fixture
+async def stub(world: World) -> AsyncIterator[Any]:
+    async with _server(world) as address, rpc.open_channel(address, api_key="test") as channel:
+        yield segment_service_pb2_grpc.SegmentServiceStub(channel)
+
+
+def _segment(segment_id: str = "buyers", expression: str = RULE, name: str = "") -> pb.PutSegmentRequest:
+    return pb.PutSegmentRequest(
+        segment=segment_pb2.Segment(segment_id=segment_id, expression=expression, display_name=name)
+    )
+
+
+def _trigger(**fields: Any) -> pb.PutTriggerRequest:
+    fields = {"trigger_id": "cart", "event_name": "Cart", "delay": Duration(seconds=60)} | fields
+    return pb.PutTriggerRequest(trigger=segment_pb2.Trigger(**fields))
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (_segment("Buyers"), "segment.segment_id: must be lower-case letters, digits, - and _, at most 63"),
+        (_segment(name="x" * 201), "segment.display_name: must have at most 200 characters"),
+        (_segment(expression="traits.age >"), "segment.expression: line 1, column 13"),
+        (_segment(expression='events("A").count() ==\n "x"'), "segment.expression: line 1, column 21"),
+        (_segment(expression=""), "segment.expression: "),
+    ],
+)
+async def test_a_wrong_segment_is_refused_with_the_place(stub: Any, request_: Any, expected: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.PutSegment(request_)
+
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+    assert (refused.value.details() or "").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (_trigger(event_name=""), "trigger.event_name"),
+        (_trigger(event_name="a\0b"), "trigger.event_name"),
+        (_trigger(unless_event_names=["Cart"]), "trigger.unless_event_names"),
+        (_trigger(unless_event_names=[""]), "trigger.unless_event_names"),
+        (_trigger(unless_event_names=[str(n) for n in range(51)]), "trigger.unless_event_names"),
+        (_trigger(delay=Duration()), "trigger.delay"),
+        (_trigger(delay=Duration(seconds=-60)), "trigger.delay"),
+        (_trigger(delay=Duration(seconds=31 * 86_400)), "trigger.delay"),
+        (_trigger(condition="traits."), "trigger.condition"),
+    ],
+)
+async def test_a_wrong_trigger_is_refused_with_its_field(stub: Any, request_: Any, field: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.PutTrigger(request_)
+
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+    assert (refused.value.details() or "").startswith(f"{field}: ")
+
+
+async def test_what_is_not_there_is_not_found(stub: Any) -> None:
+    calls = [
+        stub.GetSegment(pb.GetSegmentRequest(segment_id="none")),
+        stub.DeleteSegment(pb.DeleteSegmentRequest(segment_id="none")),
+        stub.DeleteTrigger(pb.DeleteTriggerRequest(trigger_id="none")),
+        stub.ListMembers(pb.ListMembersRequest(segment_id="none")),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+
+        assert grpc.StatusCode.NOT_FOUND == refused.value.code()
+
+
+async def test_the_same_definition_again_changes_nothing(stub: Any) -> None:
+    first = (await stub.PutSegment(_segment())).segment
+    again = (await stub.PutSegment(_segment())).segment
+    changed = (await stub.PutSegment(_segment(name="Buyers"))).segment
+    trigger = (await stub.PutTrigger(_trigger(unless_event_names=["B", "A", "B"]))).trigger
+    same = (await stub.PutTrigger(_trigger(unless_event_names=["A", "B"]))).trigger
+
+    assert (first, 1, 2) == (again, first.version, changed.version)
+    assert (trigger, ["A", "B"]) == (same, list(same.unless_event_names))
+    assert [changed] == list((await stub.ListSegments(pb.ListSegmentsRequest())).segments)
+    assert [trigger] == list((await stub.ListTriggers(pb.ListTriggersRequest())).triggers)
+
+
+async def test_a_long_predicate_is_stored(stub: Any) -> None:
+    """PostgreSQL indexes no text of that length."""
+    skus = ", ".join(f'"{number * 7919 % 1_000_003:x}-{number ^ 0x5A5A:x}"' for number in range(600))
+    rule = f'events("Order").where(properties.sku in [{skus}]).count() > 0'
+
+    stored = (await stub.PutSegment(_segment(expression=rule))).segment
+
+    assert len(rule) > 8000
+    assert rule == stored.expression
+
+
+async def test_a_segment_is_building_until_every_partition_is_done(world: World, stub: Any) -> None:
+    person = person_in(0)
+    await world.profile.tell_time(START)
+    await world.profile.happen(person, event("Order", START - DAY))
+    stored = (await stub.PutSegment(_segment())).segment
+    await stub.PutTrigger(_trigger())
+
+    async def active() -> bool:
+        triggers = (await stub.ListTriggers(pb.ListTriggersRequest())).triggers
+        found = (await stub.GetSegment(pb.GetSegmentRequest(segment_id="buyers"))).segment
+        return {found.state, triggers[0].state} == {segment_pb2.SEGMENT_STATE_ACTIVE}
+
+    async with running(world.consumer()):
+        await until(active, 10, "active")
+    again = (await stub.PutSegment(_segment())).segment
+    memberships = (await stub.GetMemberships(pb.GetMembershipsRequest(profile_ids=[person]))).memberships
+
+    assert segment_pb2.SEGMENT_STATE_BUILDING == stored.state
+    assert (segment_pb2.SEGMENT_STATE_ACTIVE, 1) == (again.state, again.member_count)
+    assert [("buyers", START - DAY)] == [(m.segment_id, micros(m.enter_time)) for m in memberships]
+
+
+async def test_members_are_paged_while_they_change(world: World, stub: Any) -> None:
+    """Whoever stays is seen once; who comes or goes may be."""
+    await stub.PutSegment(_segment(expression='events("Order").count() == 1'))
+    people = sorted(person_in(index, number) for index in range(PARTITIONS) for number in range(1, 6))
+    late = sorted(person_in(index, number) for index in range(PARTITIONS) for number in range(7, 9))
+    seen: list[str] = []
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        for person in people:
+            await world.profile.happen(person, event("Order", START - DAY))
+        await world.settled()
+        token = ""
+        for page in range(100):
+            request = pb.ListMembersRequest(segment_id="buyers", page_size=3, page_token=token)
+            answer = await stub.ListMembers(request)
+            seen += [m.profile_id for m in answer.memberships]
+            token = answer.next_page_token
+            if not token:
+                break
+            if page < len(late):
+                await world.profile.happen(late[page], event("Order", START))
+                await world.profile.happen(people[2 * page], event("Order", START))
+                await world.settled()
+    stayed = set(people) - set(people[: 2 * len(late) : 2])
+
+    assert sorted(set(seen)) == seen
+    assert stayed <= set(seen) <= {*people, *late}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.ListMembersRequest(segment_id="buyers", page_size=-1),
+        pb.ListMembersRequest(segment_id="buyers", page_token="x"),
+        pb.ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("no UUID")),
+    ],
+)
+async def test_a_wrong_page_is_refused(stub: Any, request_: pb.ListMembersRequest) -> None:
+    await stub.PutSegment(_segment())
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.ListMembers(request_)
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+
+
+@pytest.mark.parametrize("ids", [[], ["x"], [str(n) for n in range(1001)]])
+async def test_memberships_are_asked_for_by_profile_ids(stub: Any, ids: list[str]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.GetMemberships(pb.GetMembershipsRequest(profile_ids=ids))
+
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()

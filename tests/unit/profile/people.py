@@ -1,0 +1,100 @@
+"""Profile's storage in memory, for tests of the rules: a port's fake without any rule of its own."""
+
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from services.profile.domain import Change, Event, Profile
+from services.profile.handlers import Applied, apply_events
+from tests.builders import event_id
+
+Result = TypeVar("Result")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Profile).decode
+
+
+def event(
+    *identifiers: str,
+    number: int = 0,
+    at: int = 0,
+    browser: bool = False,
+    traits: Mapping[str, bytes | None] | None = None,
+    consent: Mapping[str, bool] | None = None,
+) -> Event:
+    """An event with identifiers such as `u:1`, strongest first; the larger its number, the later it came."""
+    return Event(
+        event_id=number.to_bytes(16, "big") if number else event_id(repr((identifiers, at, browser, traits))),
+        trusted=not browser,
+        time=at,
+        received=number,
+        identifiers=identifiers,
+        traits=traits or {},
+        consent=consent or {},
+        body=b"",
+    )
+
+
+class MemoryPeople:
+    """Stores profiles as the real one does: as bytes, each batch from what the last one left."""
+
+    def __init__(self) -> None:
+        self.merges = 0
+        self.histories: dict[str, list[Event]] = {}
+        self._known: set[bytes] = set()
+        self._states: dict[str, bytes] = {}
+        self._owners: dict[str, str | None] = {}
+
+    async def claim(self, event_ids: Collection[bytes]) -> set[bytes]:
+        new = set(event_ids) - self._known
+        self._known |= new
+        return new
+
+    async def lock(self, identifiers: Collection[str]) -> tuple[dict[str, str | None], dict[str, Profile]]:
+        owners = {i: self._owners[i] for i in identifiers if i in self._owners}
+        return owners, {o: _decode(self._states[o]) for o in set(owners.values()) if o is not None}
+
+    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None], now: int) -> None:
+        for change in changes:
+            for absorbed in change.absorbed:
+                self.merges += 1
+                old = absorbed.profile.profile_id
+                del self._states[old]
+                self.histories.setdefault(change.profile.profile_id, []).extend(self.histories.pop(old))
+                moved = {i: change.profile.profile_id for i, o in self._owners.items() if o == old}
+                self._owners.update(moved)
+            self.histories.setdefault(change.profile.profile_id, []).extend(change.events)
+            self._states[change.profile.profile_id] = _encode(change.profile)
+        self._owners.update(owners)
+
+    def apply(self, *events: Event) -> Applied:
+        """Apply one batch."""
+        return _run(apply_events(self, events, 0))
+
+    def profiles(self) -> list[Profile]:
+        """All who live."""
+        return [_decode(state) for state in self._states.values()]
+
+    def holder(self, identifier: str) -> Profile:
+        """The profile that an identifier leads to."""
+        owner = self._owners[identifier]
+        assert owner is not None, f"{identifier} is blocked"
+        return _decode(self._states[owner])
+
+    def is_blocked(self, identifier: str) -> bool:
+        return identifier in self._owners and self._owners[identifier] is None
+
+    def groups(self) -> list[list[str]]:
+        """The identifiers of each profile."""
+        return sorted(sorted(profile.identifiers) for profile in self.profiles())
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Nothing in memory waits, so no loop is needed."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    raise AssertionError("the fake waited")

@@ -1,0 +1,241 @@
+"""Single points of following a stream that random lives hit seldom."""
+
+import time
+from collections.abc import Sequence
+
+import orjson
+import pytest
+
+from services.segment import handlers
+from services.segment.domain import (
+    Fact,
+    Occurrence,
+    SegmentDefinition,
+    State,
+    Transition,
+    TransitionKind,
+    TriggerDefinition,
+    Update,
+)
+from services.segment.evaluation import Plan, TrackedSeries, needed_series
+from services.segment.evaluation import plan as evaluation
+from services.segment.handlers import Follower
+from tests.unit.segment.fakes import FakeHistories, FakeStates
+from tests.unit.segment.lives import START, profile_id
+from tests.unit.segment.model import DAY, HOUR, SECOND
+
+ADA, BOB = profile_id(1), profile_id(2)
+
+
+def plan_of(rules: dict[str, str], triggers: Sequence[TriggerDefinition] = (), version: int = 1) -> Plan:
+    segments = [SegmentDefinition(id_, "", rule, 1, version) for id_, rule in rules.items()]
+    needed = needed_series(segments, triggers)
+    return Plan(
+        version,
+        segments,
+        triggers,
+        [TrackedSeries(number, series, keep, 1) for number, (series, keep) in enumerate(needed.items())],
+    )
+
+
+def event(number: int, name: str, at: int, **properties: object) -> Occurrence:
+    return Occurrence(number.to_bytes(16, "big"), name, at, orjson.dumps(properties))
+
+
+class Streamed:
+    """One partition, and what its stream did."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.states = FakeStates(1)
+        self.histories: dict[str, list[Update]] = {}
+        self.transitions: list[Transition] = []
+
+    async def happen(self, id_: str, *events: Occurrence, **more: object) -> None:
+        history = self.histories.setdefault(id_, [])
+        history.append(Update(id_, len(history) + 1, occurrences=events, **more))  # type: ignore[arg-type]
+        await self.follow([history[-1]])
+
+    async def follow(self, updates: Sequence[Update], clock: int | None = None) -> bool:
+        followed = await self._follower().follow(updates, {} if clock is None else {0: clock})
+        self.transitions += followed.transitions
+        return followed.more
+
+    async def at(self, clock: int) -> bool:
+        return await self.follow([], clock)
+
+    async def rest(self) -> int:
+        """What maintenance does until nobody is due; returns in how many portions."""
+        portions = 0
+        while (followed := await self._follower().pass_time([0])) is not None:
+            self.transitions += followed.transitions
+            portions += 1
+        return portions
+
+    async def state(self, id_: str) -> State:
+        return (await self.states.load([id_]))[id_]
+
+    def told(self, kind: TransitionKind) -> list[tuple[str, int]]:
+        return [(t.definition_id, t.time) for t in self.transitions if t.kind is kind]
+
+    def _follower(self) -> Follower:
+        return Follower(self.plan, self.states, FakeHistories(self.histories), self.states.index_of)
+
+
+async def test_thirty_days_pass_in_milliseconds_and_end_to_the_microsecond() -> None:
+    streamed = Streamed(plan_of({"recent": 'events("Order").within("30d").count() > 0'}))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "Order", START + 7))
+    begun = time.perf_counter()
+    await streamed.at(START + 30 * DAY + 6)
+    before = list(streamed.transitions)
+    await streamed.at(START + 30 * DAY + 7)
+    seconds = time.perf_counter() - begun
+
+    assert [("recent", START + 7)] == [(t.definition_id, t.time) for t in before]
+    assert [("recent", START + 30 * DAY + 7)] == streamed.told(TransitionKind.EXITED)
+    assert seconds < 0.5
+
+
+async def test_a_late_event_whose_window_is_over_enters_nobody() -> None:
+    streamed = Streamed(plan_of({"recent": 'events("View").within("1h").count() > 0'}))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "View", START))
+    await streamed.at(START + 3 * HOUR)
+    await streamed.at(START + 9 * HOUR)
+    streamed.transitions.clear()
+    await streamed.happen(ADA, event(2, "View", START + 5 * HOUR), event(3, "View", START + 5 * HOUR + 1))
+    await streamed.at(START + 10 * HOUR)
+
+    assert [] == streamed.transitions
+
+
+async def test_an_irrelevant_late_event_does_not_change_when_a_membership_ended() -> None:
+    rules = {"recent": 'events("View").within("1h").count() > 0', "x": 'events("Order").count() > 9'}
+    streamed = Streamed(plan_of(rules))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "View", START))
+    update = Update(ADA, 2, occurrences=(event(2, "Order", START - 5 * DAY),))
+    await streamed.follow([update], START + 2 * HOUR)
+
+    assert [("recent", START + HOUR)] == streamed.told(TransitionKind.EXITED)
+
+
+async def test_consent_that_is_given_or_taken_decides_the_time() -> None:
+    streamed = Streamed(plan_of({"mail": 'consent.email && events("Order").count() > 0'}))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "Order", START - 3 * DAY))
+    await streamed.happen(ADA, event(2, "Identified", START - HOUR), consent=(("email", True),))
+    await streamed.happen(ADA, event(3, "Identified", START - SECOND), consent=(("email", True),))
+    await streamed.happen(ADA, event(4, "Identified", START), consent=(("email", False),))
+
+    assert [("mail", START - HOUR)] == streamed.told(TransitionKind.ENTERED)
+    assert [("mail", START)] == streamed.told(TransitionKind.EXITED)
+
+
+async def test_a_trait_that_is_said_again_has_held_since_it_was_said_first() -> None:
+    streamed = Streamed(plan_of({}))
+    await streamed.at(START)
+    for number, at in enumerate((START - 5 * DAY, START - SECOND), 1):
+        said = Fact("gold", at, number.to_bytes(16, "big"))
+        await streamed.happen(ADA, event(number, "Identified", at), traits=(("plan", said),))
+    streamed.plan = plan_of({"gold": 'traits.plan == "gold"'}, version=2)
+    await streamed._follower().catch_up([0], 10)
+    state = await streamed.state(ADA)
+
+    assert START - 5 * DAY == state.memberships["gold"].entered
+
+
+async def test_numbers_too_great_to_add_up_do_not_stop_a_partition() -> None:
+    streamed = Streamed(plan_of({"rich": 'events("Order").sum("total") > 100'}))
+    await streamed.at(START)
+    for number, total in enumerate([1.7e308, 1.7e308, 60, 1e300, -1e300, 60.0], 1):
+        await streamed.happen(ADA, event(number, "Order", START - 30 * DAY + number, total=total))
+    await streamed.at(START + DAY)
+    (series,) = (await streamed.state(ADA)).series.values()
+
+    assert {"rich"} == (await streamed.state(ADA)).memberships.keys()
+    assert ([120.0], 6) == (series.sum, series.count)
+
+
+@pytest.mark.parametrize("totals", [[1, 1.0], [1.0, 1], [2**53 + 1, 2.0**53], [2.0**53, 2**53 + 1]])
+async def test_equal_numbers_are_kept_alike_in_any_order(totals: list[float]) -> None:
+    streamed = Streamed(plan_of({"x": 'string(events("Order").max("total")) == "1"'}))
+    await streamed.at(START)
+    for number, total in enumerate(totals, 1):
+        await streamed.happen(ADA, event(number, "Order", START - 30 * DAY, total=total))
+    (series,) = (await streamed.state(ADA)).series.values()
+
+    assert (max(map(int, totals)), int) == (series.greatest, type(series.greatest))
+
+
+async def test_two_people_of_one_batch_do_not_act_twice_for_one_cause() -> None:
+    cart = TriggerDefinition("cart", "", "Cart", (), HOUR, "", 1, 1, START - DAY)
+    streamed = Streamed(plan_of({}, [cart]))
+    await streamed.at(START)
+    moved = [Update(id_, 1, occurrences=(event(1, "Cart", START + 1),)) for id_ in (ADA, BOB)]
+    await streamed.follow(moved)
+    await streamed.at(START + 2 * HOUR)
+
+    assert [("cart", START + 1 + HOUR)] == streamed.told(TransitionKind.TRIGGERED)
+
+
+async def test_more_window_ends_than_are_gone_through_at_once_keep_their_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(evaluation, "_MOST_STEPS", 10)
+    streamed = Streamed(plan_of({"busy": 'events("View").within("1h").count() >= 5'}))
+    await streamed.at(START)
+    await streamed.happen(ADA, *(event(n, "View", START + n * SECOND) for n in range(1, 101)))
+    more = await streamed.at(START + DAY)
+    portions = await streamed.rest()
+
+    assert more
+    assert portions > 5
+    assert [("busy", START + 96 * SECOND + HOUR)] == streamed.told(TransitionKind.EXITED)
+
+
+async def test_more_people_than_a_portion_become_due_at_one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "DUE_AT_ONCE", 3)
+    streamed = Streamed(plan_of({"recent": 'events("View").within("1h").count() > 0'}))
+    await streamed.at(START)
+    for number in range(10):
+        await streamed.happen(profile_id(number), event(number, "View", START + number))
+    more = await streamed.at(START + DAY)
+    await streamed.rest()
+
+    assert more
+    assert [START + HOUR + number for number in range(10)] == sorted(
+        time for _, time in streamed.told(TransitionKind.EXITED)
+    )
+
+
+async def test_a_rebuild_does_not_make_up_for_a_wait_whose_condition_did_not_hold() -> None:
+    cart = TriggerDefinition("cart", "", "Cart", (), HOUR, "traits.vip == true", 1, 1, START - DAY)
+    streamed = Streamed(plan_of({}, [cart]))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "Cart", START))
+    await streamed.at(START + HOUR)
+    vip = ("vip", Fact(True, START - DAY, b"x" * 16))
+    streamed.histories[ADA].append(Update(ADA, 2, traits=(vip,)))
+    await streamed.happen(ADA, event(3, "View", START))
+
+    assert 3 == (await streamed.state(ADA)).revision
+    assert [] == streamed.transitions
+
+
+async def test_many_events_of_one_person_do_not_cost_their_square() -> None:
+    rules = {"a": 'events("View").within("30d").count() > 3', "b": 'events("View").count() > 40000'}
+    wait = TriggerDefinition("cart", "", "View", ("Order",), 30 * DAY, "", 1, 1, START - DAY)
+    plan = plan_of(rules, [wait])
+    state = State(ADA)
+    plan.advance(state, START)
+    begun = time.perf_counter()
+    for number in range(50_000):
+        at = START + number * 10 * SECOND
+        plan.apply(state, Update(ADA, number + 1, occurrences=(event(number, "View", at),)))
+        plan.advance(state, at, at)
+    seconds = time.perf_counter() - begun
+
+    assert {"a", "b"} == state.memberships.keys()
+    assert seconds < 15
