@@ -17,8 +17,8 @@ def is_transient(error: BaseException) -> bool:
         state = error.sqlstate or ""
         return state in _TRANSIENT_STATES or state[:2] in _TRANSIENT_CLASSES
     if isinstance(error, asyncpg.InterfaceError):
-        # asyncpg raises these for connections that died below it, InternalClientError among them.
-        return True
+        # For connections that died below it, and for wrong calls: only the words tell them apart.
+        return "connection" in str(error) or "closed" in str(error)
     return isinstance(error, asyncpg.InternalClientError | OSError | TimeoutError | EOFError)
 
 
@@ -27,7 +27,8 @@ def is_record_fault(error: BaseException) -> bool:
     error = _driver_error(error)
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] in _RECORD_CLASSES
-    return False
+    # A value that asyncpg can't even encode, such as a number out of its column's range.
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ from libs.messaging.log import (
     LogGap,
     OffsetConflict,
     Subscription,
+    TopicDiffers,
     TopicMissing,
 )
 from libs.messaging.postgres import PostgresLog
@@ -32,6 +33,7 @@ __all__ = [
     "Record",
     "Subscription",
     "Topic",
+    "TopicDiffers",
     "TopicMissing",
     "slot_of",
 ]

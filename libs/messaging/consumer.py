@@ -18,7 +18,7 @@ import structlog
 from libs.database import Connection, Database, is_record_fault, is_transient, open_connection
 from libs.errors import Unavailable
 from libs.messaging import offsets
-from libs.messaging.log import EventLog, LogGap, OffsetConflict, Subscription
+from libs.messaging.log import EventLog, LogGap, OffsetConflict, Subscription, TopicMissing
 from libs.messaging.records import Partition, Position, Reading, Received, Record
 from libs.messaging.retrying import BackOff, pause
 from libs.messaging.topics import Topic
@@ -86,6 +86,8 @@ class ConsumerSettings:
     burst: int = 10
     """So many dead letters of a partition within `burst_seconds` stop it."""
     burst_seconds: float = 60.0
+    owners_seconds: float = 60.0
+    """How long the owners of the topics may take to create them."""
 
 
 class Consumer:
@@ -108,12 +110,14 @@ class Consumer:
         settings = self._settings
         every = (*settings.topics, *settings.background)
         back_off = BackOff()
+        patient_until = time.monotonic() + settings.owners_seconds
         while not stopping.is_set():
             try:
                 async with self._log.subscribe(settings.group, every) as subscription:
                     await self._share_out(subscription, stopping)
             except Exception as error:
-                if not _passes(error):
+                starting = isinstance(error, TopicMissing) and time.monotonic() < patient_until
+                if not starting and not _passes(error):
                     raise
                 seconds = back_off.failed()
                 log.warning("subscribing again", group=settings.group, error=repr(error), seconds=seconds)

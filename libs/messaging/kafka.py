@@ -22,7 +22,7 @@ from libs.messaging import cloud_events
 from libs.messaging.coalescing import Coalescer
 from libs.messaging.kafka_subscription import KafkaSubscription
 from libs.messaging.kafka_writer import KafkaWriter
-from libs.messaging.log import TopicMissing
+from libs.messaging.log import TopicDiffers, TopicMissing
 from libs.messaging.postgres import PostgresLog
 from libs.messaging.records import Record, partition_of
 from libs.messaging.topics import Topic
@@ -149,7 +149,7 @@ class KafkaLog:
         )
 
     async def _all_known(self, topics: Sequence[Topic]) -> bool:
-        """Whether all topics exist; TopicMissing where one has another number of partitions."""
+        """Whether all topics exist; TopicDiffers where one has another number of partitions."""
         # All are asked for: to ask for one by its name creates it, where a broker is set so.
         found = {
             known["topic"]: len(known["partitions"])
@@ -158,7 +158,7 @@ class KafkaLog:
         }
         for name in (self._outbox.name_of(topic) for topic in topics):
             if name in found and found[name] != self.partitions:
-                raise TopicMissing(
+                raise TopicDiffers(
                     f"{name} has {found[name]} partitions, but TOPIC_PARTITIONS is {self.partitions}"
                 )
         return all(self._outbox.name_of(topic) in found for topic in topics)

@@ -19,7 +19,11 @@ class LogGap(Exception):
 
 
 class TopicMissing(Exception):
-    """A topic that is to be read does not exist, or has another number of partitions."""
+    """A topic that is to be read does not exist: its owner has not been started here."""
+
+
+class TopicDiffers(Exception):
+    """A topic exists with another number of partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class EventLog(Protocol):
     partitions: int
 
     async def declare(self, topics: Sequence[Topic]) -> None:
-        """Create the topics that a service owns; TopicMissing where they exist differently."""
+        """Create the topics that a service owns; TopicDiffers where they exist differently."""
 
     async def append(self, connection: Connection, topic: Topic, records: Sequence[Record]) -> None:
         """Append in the caller's transaction, as its last step: seen when it commits, or never."""
@@ -72,7 +76,7 @@ class EventLog(Protocol):
         """Append without a transaction of the caller's; returns when the records are durable."""
 
     def subscribe(self, group: str, topics: Sequence[Topic]) -> AbstractAsyncContextManager[Subscription]:
-        """Join a group that shares the partitions of some topics; TopicMissing where one is not there."""
+        """Join a group that shares the partitions of some topics; TopicMissing or TopicDiffers."""
 
     async def check(self) -> None:
         """Raise unless the log answers."""

@@ -12,7 +12,7 @@ import structlog
 from libs.database import Connection, Database, is_transient, open_connection
 from libs.messaging import chunks, members
 from libs.messaging.coalescing import Coalescer
-from libs.messaging.log import Assignment, TopicMissing
+from libs.messaging.log import Assignment, TopicDiffers, TopicMissing
 from libs.messaging.news import News
 from libs.messaging.records import Partition, Position, Reading, Received, Record
 from libs.messaging.topics import Topic
@@ -111,7 +111,7 @@ class PostgresLog:
         return f"{self._namespace}.{topic.name}"
 
     async def topic_id(self, connection: Connection, topic: Topic) -> int:
-        """The id of a declared topic in this database; TopicMissing where it is not, or is different."""
+        """The id of a declared topic in this database; TopicMissing or TopicDiffers where not."""
         known = self._topic_ids.get(topic.name)
         if known is not None:
             return known
@@ -125,7 +125,7 @@ class PostgresLog:
                 "share one PostgreSQL, or set EVENT_LOG_URL to a Kafka"
             )
         if row["partitions"] != self.partitions:
-            raise TopicMissing(
+            raise TopicDiffers(
                 f"{self.name_of(topic)} has {row['partitions']} partitions, but TOPIC_PARTITIONS is "
                 f"{self.partitions}"
             )

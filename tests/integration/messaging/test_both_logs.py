@@ -20,6 +20,7 @@ from libs.messaging import (
     Record,
     Subscription,
     Topic,
+    TopicDiffers,
     TopicMissing,
     offsets,
     slot_of,
@@ -452,10 +453,10 @@ async def test_a_topic_that_is_missing_or_has_other_partitions_is_refused(deploy
                 pass
     wider = Deployment(deployment.kafka, deployment.database_url, deployment.namespace, partitions=8)
     async with wider.open() as (_, log):
-        with pytest.raises(TopicMissing, match="TOPIC_PARTITIONS is 8"):
+        with pytest.raises(TopicDiffers, match="TOPIC_PARTITIONS is 8"):
             async with log.subscribe("group", [EVENTS]):
                 pass
-        with pytest.raises(TopicMissing, match="TOPIC_PARTITIONS is 8"):
+        with pytest.raises(TopicDiffers, match="TOPIC_PARTITIONS is 8"):
             await log.declare([EVENTS])
 
 
