@@ -44,7 +44,7 @@ async def throughput(events: int, people: int = 20_000, segments: int = 100) -> 
         before, started = stack.cpu_seconds(clients), time.perf_counter()
         await _send(clients, key, batches)
         acknowledged = time.perf_counter() - started
-        await lag.drain(clients.running.database_url, clients.running.namespace, SERVICES, 600, "segment")
+        await lag.drain(clients.running, "segment")
         total = time.perf_counter() - started
         after = stack.cpu_seconds(clients)
         listed = await (await clients.segment()).ListSegments(segment.ListSegmentsRequest())

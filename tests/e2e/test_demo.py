@@ -1,22 +1,35 @@
+import asyncio
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from libs.database.embedded import EmbeddedPostgres
 from tests.e2e.conftest import TESSERA
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-def _demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _demo(
+    home: Path, *arguments: str, settings: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(TESSERA), "demo", "--home", str(home), "--scale", "0.05", "--live-seconds", "6", *arguments],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **(settings or {})},
     )
+
+
+async def _create_database(postgres: EmbeddedPostgres) -> None:
+    connection = await asyncpg.connect(postgres.url())
+    await connection.execute("create database demo")
+    await connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +37,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo") / "home"
 
 
-@pytest.fixture(scope="module")
-def report(home: Path) -> dict[str, Any]:
-    done = _demo(home, "--json")
+@pytest.fixture(scope="module", params=["embedded", "kafka"])
+def report(request: pytest.FixtureRequest, home: Path, postgres: EmbeddedPostgres) -> dict[str, Any]:
+    """The same demo, embedded and on PostgreSQL and Kafka: the two settings alone make the difference."""
+    settings = {}
+    if request.param == "kafka":
+        asyncio.run(_create_database(postgres))
+        settings["DATABASE_URL"] = postgres.url("demo")
+        settings["EVENT_LOG_URL"] = f"kafka://{request.getfixturevalue('kafka')}"
+        settings["TESSERA_NAMESPACE"] = "demo"
+    done = _demo(home, "--json", settings=settings)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -15,7 +15,7 @@ from libs.cli.formats import word
 from libs.cli.lag import Lag, lags
 from libs.cli.readiness import READY, state_of
 from libs.cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
-from libs.errors import FailedPrecondition
+from libs.errors import FailedPrecondition, Unavailable
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
 from tessera.render.v1 import render_service_pb2 as render_pb
@@ -74,11 +74,10 @@ async def _collect(home: Path) -> Status:
                 "process_id": service.process_id,
                 "restarts": service.restarts,
             }
-        if not running.event_log_url:
-            try:
-                found.lag = await lags(running.database_url, running.namespace)
-            except (OSError, asyncpg.PostgresError, TimeoutError):
-                found.lag = None
+        try:
+            found.lag = await lags(running)
+        except (OSError, asyncpg.PostgresError, TimeoutError, Unavailable):
+            found.lag = None
         await asyncio.gather(
             _people(clients, found), _members(clients, found), _sent(clients, found), _model(clients, found)
         )

@@ -242,7 +242,7 @@ class Scenario:
 
     async def _drain(self, through: str, told: Callable[[int], None]) -> None:
         running = self.clients.running
-        await drain(running.database_url, running.namespace, running.services, through, told)
+        await drain(running, through, told)
 
 
 def event_id(source: str, message_id: str) -> bytes:
