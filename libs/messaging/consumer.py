@@ -304,7 +304,10 @@ class _Worker:
             for record in reading.records:
                 traceparent = record.headers.get("traceparent")
                 if traceparent is not None and traces.is_sampled(traceparent):
-                    spans.enter_context(traces.span(f"{group} {record.type}", traceparent))
+                    name = record.type.rpartition(".")[2]
+                    spans.enter_context(traces.span(f"{group} {name}", traceparent))
+                    # What the handler hands on continues this span.
+                    record.headers["traceparent"] = traces.current_traceparent() or traceparent
             through = {**self._progress.through, **reading.through}
             await self._commit(connection, self._unseen(reading.records), after, through)
         self._progress.through.clear()

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from libs.database import is_transient
 from libs.errors import Invalid, ResourceExhausted, TesseraError, Unauthenticated, Unavailable
-from libs.observability import metrics
+from libs.observability import metrics, traces
 from services.ingest import convert
 from services.ingest.domain import MOST_BATCH_BYTES
 from services.ingest.handlers import Collector, Item, Result
@@ -68,7 +68,7 @@ class _Api:
             source = await self._collector.source_of(_write_key(request, batch.write_key or ""))
             return await self._collector.collect(source, convert.batch_items(batch))
 
-        return await _answered(collect)
+        return await _answered(request, collect)
 
     def single(self, call: str) -> Callable[[Request], Awaitable[Response]]:
         """Take one call."""
@@ -86,7 +86,7 @@ class _Api:
                     raise Invalid(rejection.field, rejection.reason)
                 return result
 
-            return await _answered(collect)
+            return await _answered(request, collect)
 
         return endpoint
 
@@ -98,9 +98,10 @@ async def _no_such_call(request: Request, error: Exception) -> Response:
     return _json(content, error.status_code)
 
 
-async def _answered(collect: Callable[[], Awaitable[Result]]) -> Response:
+async def _answered(request: Request, collect: Callable[[], Awaitable[Result]]) -> Response:
     try:
-        result = await collect()
+        with traces.span(f"ingest {request.url.path}", request.headers.get("traceparent")):
+            result = await collect()
     except TesseraError as error:
         return _refusal(error)
     except ClientDisconnect:

@@ -24,8 +24,14 @@ class EventHandler:
 
     async def handle(self, connection: Connection, batch: Batch) -> Outcome:
         now = int(self._clock() * 1_000_000)
-        people = SqlPeople(connection, self._cache, now)
-        applied = await apply_events(people, [convert.event_of(r.value) for r in batch.records], now)
+        events = [convert.event_of(record.value) for record in batch.records]
+        traced = {
+            event.event_id: record.headers["traceparent"]
+            for record, event in zip(batch.records, events, strict=True)
+            if "traceparent" in record.headers
+        }
+        people = SqlPeople(connection, self._cache, now, traced)
+        applied = await apply_events(people, events, now)
         if applied.duplicates or applied.merges:
             log.debug("events applied", duplicates=applied.duplicates, merges=applied.merges)
         return Outcome([(PROFILE_UPDATES, people.records)], people.commit_cache)

@@ -96,12 +96,15 @@ class Cache:
 class SqlPeople:
     """The profiles of one batch, inside its transaction."""
 
-    def __init__(self, connection: Connection, cache: Cache, now: int) -> None:
+    def __init__(
+        self, connection: Connection, cache: Cache, now: int, traced: Mapping[bytes, str] | None = None
+    ) -> None:
         self.records: list[Record] = []
         """What the batch puts on the log."""
         self._connection = connection
         self._cache = cache
         self._now = now
+        self._traced = traced or {}
         self._stored_owners: dict[str, str | None] = {}
         self._final_owners: Mapping[str, str | None] = {}
         self._states: dict[str, tuple[int, bytes]] = {}
@@ -140,7 +143,8 @@ class SqlPeople:
             for number, body in enumerate(bodies, 1):
                 profile.revision += 1
                 history.append((profile.profile_id, profile.revision, False, body))
-                self._tell(profile.profile_id, profile.revision, body, more=number < len(bodies))
+                more = number < len(bodies)
+                self._tell(profile.profile_id, profile.revision, body, more=more, trace=self._trace(change))
         await self._connection.copy_records_to_table(
             "history",
             schema_name="profile",
@@ -227,11 +231,25 @@ class SqlPeople:
         await self._connection.execute(_BURY, *(list(column) for column in zip(*dead, strict=True)))
         return graves
 
+    def _trace(self, change: Change) -> dict[str, str] | None:
+        """The trace that a change continues: its first event's that has one."""
+        if not self._traced:
+            return None
+        found = (self._traced[e.event_id] for e in change.events if e.event_id in self._traced)
+        traceparent = next(found, None)
+        return {"traceparent": traceparent} if traceparent else None
+
     def _tell(
-        self, profile_id: str, revision: int, body: bytes, moved: bool = False, more: bool = False
+        self,
+        profile_id: str,
+        revision: int,
+        body: bytes,
+        moved: bool = False,
+        more: bool = False,
+        trace: dict[str, str] | None = None,
     ) -> None:
         value = convert.update_bytes(profile_id, revision, body, moved, more)
-        self.records.append(Record(profile_id.encode(), convert.UPDATED, value, self._now))
+        self.records.append(Record(profile_id.encode(), convert.UPDATED, value, self._now, trace))
 
 
 class SqlDirectory:

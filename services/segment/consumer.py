@@ -1,7 +1,8 @@
 """Reads `tessera.profile.updates` and writes `tessera.segment.transitions`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import structlog
 
@@ -44,9 +45,12 @@ class UpdateHandler:
     async def handle(self, connection: Connection, batch: Batch) -> Outcome:
         updates: list[Update] = []
         clocks: dict[int, int] = {}
+        traced: dict[str, str] = {}
         for record in batch.records:
             if record.type == convert.UPDATED:
                 updates.append(convert.update_of(record.value))
+                if "traceparent" in record.headers:
+                    traced[updates[-1].profile_id] = record.headers["traceparent"]
             elif record.type == convert.CLOCK:
                 clocks[record.partition] = max(
                     clocks.get(record.partition, 0), convert.clock_of(record.value)
@@ -54,7 +58,7 @@ class UpdateHandler:
         plan = await self._newest_plan(connection)
         followed = await self._follower(plan, connection).follow(updates, clocks)
         self._more_due |= followed.more
-        return self._outcome(plan, followed)
+        return self._outcome(plan, followed, traced)
 
     async def maintain(self, connection: Connection, indexes: tuple[int, ...]) -> Outcome | None:
         """Bring those for whom time is due, and states of older plans, up to date, in portions."""
@@ -99,7 +103,9 @@ class UpdateHandler:
     def _index_of(self, profile_id: str) -> int:
         return slot_of(profile_id.encode()) % self._partitions
 
-    def _outcome(self, plan: Plan, followed: Followed) -> Outcome:
+    def _outcome(
+        self, plan: Plan, followed: Followed, traced: Mapping[str, str] = MappingProxyType({})
+    ) -> Outcome:
         now = self._clock()
         transitions = followed.transitions
         if followed.rebuilt:
@@ -110,6 +116,7 @@ class UpdateHandler:
                 type=convert.TRANSITION,
                 value=convert.transition_bytes(transition, plan.versions.get(transition.definition_id, 0)),
                 time=int(now * 1_000_000),
+                headers=_trace(traced.get(transition.profile_id)),
             )
             for transition in transitions
         ]
@@ -121,3 +128,7 @@ class UpdateHandler:
                     metrics.TIMER_LATENESS.observe(max(0.0, now - transition.time / 1_000_000))
 
         return Outcome([(SEGMENT_TRANSITIONS, records)], count)
+
+
+def _trace(traceparent: str | None) -> dict[str, str] | None:
+    return {"traceparent": traceparent} if traceparent else None

@@ -107,22 +107,19 @@ async def tell(clients: Clients, message: Message, spans: Path, trace_id: str) -
 
 
 def hops(spans: Path, trace_id: str) -> list[Hop]:
-    """The spans of one trace, in the order of their starts."""
+    """The spans of one trace, in the order of their starts; of those with one name the first."""
     if not spans.exists():
         return []
     found = [orjson.loads(line) for line in spans.read_bytes().splitlines()]
     ours = sorted(
         (span for span in found if span["trace_id"] == trace_id), key=lambda span: int(span["start_ns"])
     )
-    return [
-        Hop(
-            span["service"],
-            span["name"],
-            round((span["start_ns"] - ours[0]["start_ns"]) / 1e9, 4),
-            round(span["seconds"], 4),
-        )
-        for span in ours
-    ]
+    firsts: dict[tuple[str, str], Hop] = {}
+    for span in ours:
+        since = round((span["start_ns"] - ours[0]["start_ns"]) / 1e9, 4)
+        hop = Hop(span["service"], span["name"], since, round(span["seconds"], 4))
+        firsts.setdefault((hop.service, hop.name), hop)
+    return list(firsts.values())
 
 
 def _up_to(events: list[EventCollected], cause_id: bytes) -> list[EventCollected]:
