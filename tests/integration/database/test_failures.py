@@ -10,6 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from libs.database import is_record_fault, is_transient, open_connection, open_database
 
 
+_DISCONNECTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
 async def _error_of(url: str, statement: str, *arguments: object) -> Exception:
     connection = await open_connection(url)
     try:
@@ -46,7 +49,7 @@ async def test_a_connection_that_was_ended_passes(database_url: str) -> None:
     await other.execute("select pg_terminate_backend($1)", one.get_server_pid())
     errors = []
     for _ in range(2):  # what the server said first, then what the driver says of a dead connection
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)) as raised:
+        with pytest.raises(_DISCONNECTS) as raised:
             await one.execute("select 1")
         errors.append(raised.value)
     await other.close()

@@ -1,10 +1,9 @@
 """Segment over a real PostgreSQL and log, with profile's stream and histories told by the test."""
 
 import asyncio
-import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs import rpc
 from libs.database import Connection, Database, migrate, open_database
-from libs.messaging import Batch, Consumer, ConsumerSettings, Handler, Outcome, PostgresLog, Record, slot_of
+from libs.messaging import (
+    Batch,
+    Consumer,
+    ConsumerSettings,
+    Handler,
+    Outcome,
+    Partition,
+    Position,
+    PostgresLog,
+    Record,
+    slot_of,
+)
 from libs.messaging.topics import PROFILE_UPDATES, SEGMENT_DEAD_LETTERS, SEGMENT_TRANSITIONS
 from services.segment import convert
 from services.segment.app import MIGRATIONS
@@ -212,8 +222,6 @@ class World:
     async def transitions(self, *kinds: int) -> list[Transition]:
         """What stands on the topic, in order for each person."""
         async with self.log.subscribe(f"test {uuid.uuid4()}", (SEGMENT_TRANSITIONS,)) as subscription:
-            from libs.messaging import Partition, Position
-
             partitions = [Partition(SEGMENT_TRANSITIONS.name, index) for index in range(PARTITIONS)]
             reading = await subscription.read(dict.fromkeys(partitions, Position(0)), 1_000_000)
         found = [Transition.FromString(record.value) for record in reading.records]
@@ -273,7 +281,7 @@ async def open_world(
 
 
 class Gate:
-    """A handler that stops before its next batch, while its transaction is open."""
+    """A handler that can be stopped when it has done its work, before the commit."""
 
     def __init__(self, inner: Handler) -> None:
         self.closed = False
@@ -294,11 +302,3 @@ class Gate:
 
     def forget(self) -> None:
         self._inner.forget()
-
-
-def deadline(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() < end
-
-
-Histories = Mapping[str, Sequence[Update]]

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from libs import rpc
 from services.segment.grpc_api import SegmentServicer
 from services.segment.handlers import Segments
-from services.segment.repository import SqlMembers
+from services.segment.repository import Cache, SqlMembers, SqlStates
 from tessera.segment.v1 import segment_pb2, segment_service_pb2_grpc
 from tessera.segment.v1 import segment_service_pb2 as pb
 from tests.integration.messaging.harness import running, until
@@ -45,8 +45,8 @@ def _segment(segment_id: str = "buyers", expression: str = RULE, name: str = "")
 
 
 def _trigger(**fields: Any) -> pb.PutTriggerRequest:
-    fields = {"trigger_id": "cart", "event_name": "Cart", "delay": Duration(seconds=60)} | fields
-    return pb.PutTriggerRequest(trigger=segment_pb2.Trigger(**fields))
+    defaults: dict[str, Any] = {"trigger_id": "cart", "event_name": "Cart", "delay": Duration(seconds=60)}
+    return pb.PutTriggerRequest(trigger=segment_pb2.Trigger(**(defaults | fields)))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,21 @@ async def test_a_segment_is_building_until_every_partition_is_done(world: World,
     assert segment_pb2.SEGMENT_STATE_BUILDING == stored.state
     assert (segment_pb2.SEGMENT_STATE_ACTIVE, 1) == (again.state, again.member_count)
     assert [("buyers", START - DAY)] == [(m.segment_id, micros(m.enter_time)) for m in memberships]
+
+
+async def test_a_segment_is_active_when_the_last_partition_is_done_and_no_sooner(
+    world: World, stub: Any
+) -> None:
+    await stub.PutSegment(_segment())
+    states = []
+    for indexes in ([0, 1], [2], [3]):
+        async with world.database.begin() as connection:
+            await SqlStates(connection, Cache(), PARTITIONS).finish_plan(indexes, 1)
+        found = (await stub.GetSegment(pb.GetSegmentRequest(segment_id="buyers"))).segment
+        states.append(found.state)
+
+    building = segment_pb2.SEGMENT_STATE_BUILDING
+    assert [building, building, segment_pb2.SEGMENT_STATE_ACTIVE] == states
 
 
 async def test_members_are_paged_while_they_change(world: World, stub: Any) -> None:

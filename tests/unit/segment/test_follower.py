@@ -27,14 +27,17 @@ from tests.unit.segment.model import DAY, HOUR, SECOND
 ADA, BOB = profile_id(1), profile_id(2)
 
 
-def plan_of(rules: dict[str, str], triggers: Sequence[TriggerDefinition] = (), version: int = 1) -> Plan:
+def plan_of(
+    rules: dict[str, str], triggers: Sequence[TriggerDefinition] = (), version: int = 1, since: int = 1
+) -> Plan:
+    """A plan; `since` is the version that began to track its series."""
     segments = [SegmentDefinition(id_, "", rule, 1, version) for id_, rule in rules.items()]
     needed = needed_series(segments, triggers)
     return Plan(
         version,
         segments,
         triggers,
-        [TrackedSeries(number, series, keep, 1) for number, (series, keep) in enumerate(needed.items())],
+        [TrackedSeries(number, series, keep, since) for number, (series, keep) in enumerate(needed.items())],
     )
 
 
@@ -57,7 +60,7 @@ class Streamed:
         await self.follow([history[-1]])
 
     async def follow(self, updates: Sequence[Update], clock: int | None = None) -> bool:
-        followed = await self._follower().follow(updates, {} if clock is None else {0: clock})
+        followed = await self.follower().follow(updates, {} if clock is None else {0: clock})
         self.transitions += followed.transitions
         return followed.more
 
@@ -67,7 +70,7 @@ class Streamed:
     async def rest(self) -> int:
         """What maintenance does until nobody is due; returns in how many portions."""
         portions = 0
-        while (followed := await self._follower().pass_time([0])) is not None:
+        while (followed := await self.follower().pass_time([0])) is not None:
             self.transitions += followed.transitions
             portions += 1
         return portions
@@ -78,7 +81,7 @@ class Streamed:
     def told(self, kind: TransitionKind) -> list[tuple[str, int]]:
         return [(t.definition_id, t.time) for t in self.transitions if t.kind is kind]
 
-    def _follower(self) -> Follower:
+    def follower(self) -> Follower:
         return Follower(self.plan, self.states, FakeHistories(self.histories), self.states.index_of)
 
 
@@ -140,7 +143,7 @@ async def test_a_trait_that_is_said_again_has_held_since_it_was_said_first() -> 
         said = Fact("gold", at, number.to_bytes(16, "big"))
         await streamed.happen(ADA, event(number, "Identified", at), traits=(("plan", said),))
     streamed.plan = plan_of({"gold": 'traits.plan == "gold"'}, version=2)
-    await streamed._follower().catch_up([0], 10)
+    await streamed.follower().catch_up([0], 10)
     state = await streamed.state(ADA)
 
     assert START - 5 * DAY == state.memberships["gold"].entered
@@ -208,6 +211,51 @@ async def test_more_people_than_a_portion_become_due_at_one_clock(monkeypatch: p
     assert [START + HOUR + number for number in range(10)] == sorted(
         time for _, time in streamed.told(TransitionKind.EXITED)
     )
+
+
+async def test_what_became_due_before_an_event_came_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "DUE_AT_ONCE", 1)
+    streamed = Streamed(plan_of({"recent": 'events("View").within("1h").count() > 0'}))
+    await streamed.at(START)
+    await streamed.happen(BOB, event(1, "View", START))
+    await streamed.happen(ADA, event(2, "View", START + 1))
+    await streamed.at(START + 2 * HOUR)
+    left = streamed.told(TransitionKind.EXITED)
+    await streamed.happen(ADA, event(3, "View", START + 2 * HOUR))
+
+    assert [("recent", START + HOUR)] == left
+    assert [("recent", START + HOUR), ("recent", START + HOUR + 1)] == streamed.told(TransitionKind.EXITED)
+    assert ("recent", START + 2 * HOUR) == streamed.told(TransitionKind.ENTERED)[-1]
+
+
+async def test_a_wait_that_was_over_before_its_new_trigger_was_taken_up_fires() -> None:
+    rules = {"carts": 'events("Cart").count() > 0'}
+    streamed = Streamed(plan_of(rules))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "Cart", START, item="shoe"))
+    await streamed.happen(BOB, event(2, "Cart", START - 40 * 60 * SECOND))
+    await streamed.at(START + 2 * HOUR)
+    for id_ in (ADA, BOB):
+        await streamed.happen(id_, event(3, "View", START + 2 * HOUR))
+    cart = TriggerDefinition("cart", "", "Cart", ("Order",), HOUR, "", 1, 2, START + HOUR // 2)
+    streamed.plan = plan_of(rules, [cart], version=2)
+    caught_up = await streamed.follower().catch_up([0], 10)
+
+    assert caught_up is not None
+    assert [(ADA, START + HOUR, b'{"item":"shoe"}')] == [
+        (t.profile_id, t.time, t.properties) for t in caught_up.transitions
+    ]
+
+
+async def test_what_is_older_than_the_events_kept_singly_is_told_as_of_then() -> None:
+    streamed = Streamed(plan_of({"x": 'events("View").count() > 90'}))
+    await streamed.at(START)
+    await streamed.happen(ADA, event(1, "Order", START - 40 * DAY), event(2, "Order", START - 20 * DAY))
+    streamed.plan = plan_of({"buyers": 'events("Order").within("30d").count() > 0'}, version=2, since=2)
+    await streamed.follower().catch_up([0], 10)
+    membership = (await streamed.state(ADA)).memberships["buyers"]
+
+    assert (START - 7 * DAY, b"") == (membership.entered, membership.event_id)
 
 
 async def test_a_rebuild_does_not_make_up_for_a_wait_whose_condition_did_not_hold() -> None:
