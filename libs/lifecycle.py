@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -62,3 +62,28 @@ async def run_until_stopped(*components: Component, drain_seconds: float = DRAIN
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Wait, but not longer than until the process is asked to stop."""
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def repeat(
+    work: Callable[[], Awaitable[object]],
+    stopping: asyncio.Event,
+    seconds: float,
+    passes: Callable[[Exception], bool],
+) -> None:
+    """Do some work now and again, until asked to stop; a failure that passes is logged alone."""
+    while not stopping.is_set():
+        try:
+            await work()
+        except Exception as error:
+            if not passes(error):
+                raise
+            log.warning("interrupted", work=getattr(work, "__qualname__", repr(work)), error=repr(error))
+        await pause(stopping, seconds)

@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
+from libs import lifecycle
 from libs.cli.log_lines import LineSplitter, MergedLog
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -56,8 +56,7 @@ class Supervised:
                 "warning",
                 restarts=self.restarts,
             )
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause)
+            await lifecycle.pause(stopping, pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _run_once(self, stopping: asyncio.Event) -> int:

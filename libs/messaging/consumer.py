@@ -17,10 +17,11 @@ import structlog
 
 from libs.database import Connection, Database, is_record_fault, is_transient, open_connection
 from libs.errors import Unavailable
+from libs.lifecycle import pause
 from libs.messaging import offsets
 from libs.messaging.log import EventLog, LogGap, OffsetConflict, Subscription, TopicMissing
 from libs.messaging.records import Partition, Position, Reading, Received, Record
-from libs.messaging.retrying import BackOff, pause
+from libs.messaging.retrying import BackOff
 from libs.messaging.topics import Topic
 from libs.observability import metrics, traces
 

@@ -26,11 +26,12 @@ import structlog
 
 from libs.database import Database, is_transient, open_connection
 from libs.errors import Unavailable
+from libs.lifecycle import pause
 from libs.messaging import chunks, cloud_events
 from libs.messaging.kafka_writer import KafkaWriter
 from libs.messaging.log import LogGap
 from libs.messaging.news import News
-from libs.messaging.retrying import BackOff, pause
+from libs.messaging.retrying import BackOff
 from libs.messaging.topics import Topic
 from libs.observability import metrics
 

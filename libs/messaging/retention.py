@@ -5,7 +5,8 @@ import asyncio
 import structlog
 
 from libs.database import Database, is_transient
-from libs.messaging.retrying import BackOff, pause
+from libs.lifecycle import pause
+from libs.messaging.retrying import BackOff
 
 log = structlog.get_logger(__name__)
 

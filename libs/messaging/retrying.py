@@ -1,6 +1,5 @@
-"""How the log's components wait: between rounds, and ever longer between failures."""
+"""How the log's components wait between failures: ever longer."""
 
-import asyncio
 import random
 
 _LEAST_SECONDS = 0.05
@@ -21,11 +20,3 @@ class BackOff:
         """The seconds to wait now, with jitter, so that members do not return all at once."""
         self._failures = min(self._failures + 1, 10)
         return min(_MOST_SECONDS, _LEAST_SECONDS * float(1 << self._failures)) * random.uniform(0.5, 1)
-
-
-async def pause(stopping: asyncio.Event, seconds: float) -> None:
-    """Wait, but not longer than until the process is asked to stop."""
-    try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return

@@ -13,6 +13,8 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from libs.lifecycle import pause
+
 log = structlog.get_logger(__name__)
 
 ReadinessCheck = Callable[[], Awaitable[None]]
@@ -48,10 +50,7 @@ class Health(health_pb2_grpc.HealthServicer):
         """Check every second or so until `stopping` is set."""
         while not stopping.is_set():
             await self.check()
-            try:
-                await asyncio.wait_for(stopping.wait(), self._every_seconds)
-            except TimeoutError:
-                continue
+            await pause(stopping, self._every_seconds)
 
     async def check(self) -> None:
         """Run all checks at once; say so in the log where other checks fail than before."""

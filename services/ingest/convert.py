@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.errors import Invalid
+from libs.times import micros, timestamp
 from services.ingest.domain import MOST_EVENT_BYTES, Collected, EventType, Incoming, Source
 from services.ingest.handlers import Item, Rejection, Unreadable
 from services.ingest.ports import KeptRejection
@@ -220,22 +220,13 @@ def _incoming_of_pb(event: event_pb2.Event) -> Incoming:
         previous_id=event.previous_id or None,
         group_id=event.group_id or None,
         name=event.name or None,
-        time=_micros(event.timestamp) if event.HasField("timestamp") else None,
-        sent_at=_micros(event.sent_at) if event.HasField("sent_at") else None,
+        time=micros(event.timestamp) if event.HasField("timestamp") else None,
+        sent_at=micros(event.sent_at) if event.HasField("sent_at") else None,
         properties=event.properties_json,
         traits=event.traits_json,
         context=event.context_json,
         consent=dict(event.consent),
     )
-
-
-def _micros(time: Timestamp) -> int:
-    return time.seconds * 1_000_000 + time.nanos // 1000
-
-
-def _timestamp(value: int) -> Timestamp:
-    seconds, rest = divmod(value, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
 def collected_bytes(event: Collected) -> bytes:
@@ -253,9 +244,9 @@ def collected_bytes(event: Collected) -> bytes:
         phone=event.phone,
         previous_id=event.previous_id,
         group_id=event.group_id,
-        event_time=_timestamp(event.event_time),
-        original_time=None if event.original_time is None else _timestamp(event.original_time),
-        received_time=_timestamp(event.received_time),
+        event_time=timestamp(event.event_time),
+        original_time=None if event.original_time is None else timestamp(event.original_time),
+        received_time=timestamp(event.received_time),
         properties_json=event.properties,
         traits_json=event.traits,
         context_json=event.context,
@@ -307,7 +298,7 @@ def rejected_pb(kept: KeptRejection) -> pb.RejectedEvent:
     return pb.RejectedEvent(
         rejection_id=str(kept.rejection_id),
         source_id=rejected.source_id,
-        received_time=_timestamp(rejected.received),
+        received_time=timestamp(rejected.received),
         field=rejected.field,
         reason=rejected.reason,
         body=rejected.body,

@@ -1,14 +1,13 @@
 """Between the contracts' messages and the domain."""
 
-import uuid
 from collections.abc import Iterable
 
 import msgspec
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.addresses import normal_email, normal_phone
 from libs.errors import Invalid
+from libs.times import micros, timestamp
 from services.profile.domain import (
     ANONYMOUS_ID,
     EMAIL,
@@ -69,17 +68,6 @@ def event_of(record: bytes) -> Event:
 def _traits_of(text: bytes) -> dict[str, bytes | None]:
     values = ((name, bytes(raw)) for name, raw in (_decode_traits(text) or {}).items())
     return {name: None if value == b"null" else value for name, value in values}
-
-
-def micros(time: Timestamp) -> int:
-    """Microseconds since 1970."""
-    return time.seconds * 1_000_000 + time.nanos // 1000
-
-
-def timestamp(value: int) -> Timestamp:
-    """From microseconds since 1970."""
-    seconds, rest = divmod(value, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
 def bodies_of(change: Change) -> list[bytes]:
@@ -187,11 +175,3 @@ def updates_pb(
 def events_in(body: bytes) -> list[ingest_events_pb2.EventCollected]:
     """The events of a step, in the order in which they were applied."""
     return list(profile_events_pb2.ProfileUpdated.FromString(body).events)
-
-
-def profile_id(value: str) -> str:
-    """A profile id in its normal form; Invalid where it is none."""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise Invalid("profile_id", "must be a UUID") from None

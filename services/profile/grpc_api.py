@@ -7,6 +7,7 @@ import grpc
 
 from libs import rpc
 from libs.errors import Invalid
+from libs.ids import uuid_text
 from services.profile import convert
 from services.profile.handlers import Profiles
 from tessera.ingest.v1 import ingest_events_pb2
@@ -31,7 +32,7 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
             identifier = convert.identifier_of(request.identifier)
             profile = await self._profiles.find(identifier, request.min_revision)
         else:
-            profile_id = convert.profile_id(request.profile_id)
+            profile_id = uuid_text(request.profile_id, "profile_id")
             profile = await self._profiles.get(profile_id, request.min_revision)
         return pb.GetProfileResponse(profile=convert.profile_pb(profile))
 
@@ -48,7 +49,7 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
     ) -> pb.ListProfilesResponse:
         size = rpc.page_size(request.page_size, 50, 1000)
         (after,) = rpc.decode_token(request.page_token, tuple[str]) or (_FIRST,)
-        profiles, total = await self._profiles.page(convert.profile_id(after), size)
+        profiles, total = await self._profiles.page(uuid_text(after, "page_token"), size)
         token = rpc.encode_token(profiles[-1].profile_id) if len(profiles) == size else ""
         return pb.ListProfilesResponse(
             profiles=[convert.profile_pb(p) for p in profiles], next_page_token=token, total_size=total
@@ -57,7 +58,7 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         size = rpc.page_size(request.page_size, 50, 500)
         revision, place = rpc.decode_token(request.page_token, tuple[int, int]) or (_NEWEST, _NEWEST)
-        profile_id = convert.profile_id(request.profile_id)
+        profile_id = uuid_text(request.profile_id, "profile_id")
         found: list[tuple[int, int, ingest_events_pb2.EventCollected]] = []
         # A step holds at least no event and at most many: read steps until the page is full.
         before = revision + 1
@@ -89,4 +90,4 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
 def _ids(profile_ids: Sequence[str]) -> list[str]:
     if not 1 <= len(profile_ids) <= 1000:
         raise Invalid("profile_ids", "must name from 1 to 1,000 profiles")
-    return [convert.profile_id(profile_id) for profile_id in profile_ids]
+    return [uuid_text(profile_id, "profile_ids") for profile_id in profile_ids]

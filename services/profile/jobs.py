@@ -4,16 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import structlog
-
 from libs.database import Database, is_transient
+from libs.lifecycle import repeat
 from libs.messaging import EventLog, Record
 from libs.messaging import offsets as group_offsets
 from libs.messaging.topics import INGEST_EVENTS, PROFILE_UPDATES
+from libs.times import timestamp
 from services.profile import convert
 from tessera.profile.v1 import profile_events_pb2
-
-log = structlog.get_logger(__name__)
 
 GROUP = "profile"
 _REMEMBERED_DAYS = 35
@@ -43,14 +41,7 @@ class ClockJob:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Tell the time until asked to stop."""
-        while not stopping.is_set():
-            try:
-                await self.tell()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("clock interrupted", error=repr(error))
-            await _pause(stopping, self._seconds)
+        await repeat(self.tell, stopping, self._seconds, is_transient)
 
     async def tell(self) -> None:
         """Append one clock record to every partition, if the time has moved on."""
@@ -61,7 +52,7 @@ class ClockJob:
             now = await group_offsets.read_through(connection, GROUP, INGEST_EVENTS.name, partitions)
             if now is None or now <= self._told:
                 return
-            value = profile_events_pb2.ClockAdvanced(time=convert.timestamp(now)).SerializeToString()
+            value = profile_events_pb2.ClockAdvanced(time=timestamp(now)).SerializeToString()
             records = [
                 Record(b"", convert.CLOCK, value, now, partition=index, ephemeral=True)
                 for index in range(partitions)
@@ -79,24 +70,10 @@ class ForgetJob:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Forget once an hour."""
-        while not stopping.is_set():
-            try:
-                await self.forget()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("forgetting interrupted", error=repr(error))
-            await _pause(stopping, 3600)
+        await repeat(self.forget, stopping, 3600, is_transient)
 
     async def forget(self) -> None:
         """Delete the ids that are old enough."""
         oldest = int(self._clock() // 86_400) - _REMEMBERED_DAYS
         while await self._database.pool.execute(_FORGET, oldest, _PORTION) != "DELETE 0":
             pass
-
-
-async def _pause(stopping: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return

@@ -23,7 +23,7 @@ _decode = msgspec.msgpack.Decoder(Profile).decode
 
 _MICROS_A_DAY = 86_400_000_000
 _PART_BYTES = 1 << 20
-_LOCK_ROUNDS = 8
+_MORE_ROUNDS = 7
 
 _CLAIM = """
 insert into profile.event_ids (event_id, day) select event_id, $2 from unnest($1::uuid[]) as new (event_id)
@@ -34,6 +34,8 @@ _LOCK = """
 select profile_id::text, revision, merged_into is not null as absorbed from profile.profiles
 where profile_id = any($1::uuid[]) order by profile_id for no key update
 """
+# Whoever holds locks already and waited for more could wait for ever: rather start over.
+_LOCK_MORE = f"{_LOCK} nowait"
 _STATES = "select profile_id::text, revision, state from profile.profiles where profile_id = any($1::uuid[])"
 _ADD_IDENTITIES = """
 insert into profile.identities (identifier, profile_id)
@@ -116,20 +118,22 @@ class SqlPeople:
         return {row[0].bytes for row in rows}
 
     async def lock(self, identifiers: Collection[str]) -> tuple[dict[str, str | None], dict[str, Profile]]:
-        owners: dict[str, str | None] = {}
         profiles: dict[str, Profile] = {}
+        blocked: set[str] = set()
         unknown = set(identifiers)
-        for _ in range(_LOCK_ROUNDS):
+        for lock in (_LOCK, *[_LOCK_MORE] * _MORE_ROUNDS):
             found = await self._find_owners(unknown)
+            blocked.update(i for i, owner in found.items() if owner is None)
             missing = {owner for owner in found.values() if owner is not None} - profiles.keys()
-            profiles.update(await self._lock_profiles(sorted(missing)))
+            profiles.update(await self._lock_profiles(lock, missing))
             held = {i: owner for owner, profile in profiles.items() for i in profile.identifiers}
-            # What is held is its holder's; what nobody locked holds has moved since it was read.
+            # What no locked profile holds has moved since it was read.
             unknown = {i for i, owner in found.items() if owner is not None and i not in held}
             for identifier in unknown:
                 self._cache.owners.pop(identifier, None)
-            owners.update((i, owner and held[i]) for i, owner in found.items() if i not in unknown)
             if not unknown:
+                # The locked profiles decide: what was nobody's when it was read may be theirs by now.
+                owners = {i: held.get(i) for i in identifiers if i in held or i in blocked}
                 self._stored_owners = {**held, **owners}
                 return owners, profiles
         raise Unavailable("identifiers kept moving while their profiles were locked")
@@ -169,10 +173,10 @@ class SqlPeople:
         rows = await self._connection.fetch(_OWNERS, asked) if asked else []
         return {**cached, **{row[0]: row[1] for row in rows}}
 
-    async def _lock_profiles(self, profile_ids: Sequence[str]) -> dict[str, Profile]:
+    async def _lock_profiles(self, lock: str, profile_ids: Collection[str]) -> dict[str, Profile]:
         if not profile_ids:
             return {}
-        rows = await self._connection.fetch(_LOCK, profile_ids)
+        rows = await self._connection.fetch(lock, profile_ids)
         living = {row[0]: row[1] for row in rows if not row[2]}
         states: dict[str, bytes] = {}
         for profile_id, revision in living.items():

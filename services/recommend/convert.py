@@ -1,13 +1,13 @@
 """Between the contracts' messages and the domain."""
 
-import uuid
 from collections.abc import Iterable, Mapping
 
 import orjson
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.errors import Invalid
+from libs.ids import uuid_text
+from libs.times import micros, timestamp
 from services.recommend.domain import (
     EVENT_NAMES,
     Product,
@@ -61,16 +61,7 @@ def _seen(event: ingest_events_pb2.EventCollected) -> Seen:
     properties = orjson.loads(event.properties_json) if event.properties_json else None
     if not isinstance(properties, dict):
         return Seen()
-    return read_event(event.name, properties, _micros(event.event_time), event.event_id)
-
-
-def _micros(time: Timestamp) -> int:
-    return time.seconds * 1_000_000 + time.nanos // 1000
-
-
-def _timestamp(micros: int) -> Timestamp:
-    seconds, rest = divmod(micros, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
+    return read_event(event.name, properties, micros(event.event_time), event.event_id)
 
 
 def limit_of(asked: int) -> int:
@@ -80,17 +71,9 @@ def limit_of(asked: int) -> int:
     return min(asked or _DEFAULT_LIMIT, _MOST)
 
 
-def profile_id(value: str, field: str = "profile_id") -> str:
-    """A profile id in its normal form; Invalid where it is none."""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise Invalid(field, "must be a UUID") from None
-
-
 def profile_ids(values: Iterable[str]) -> dict[str, str]:
     """The normal forms of ids, by the ids as they were asked for."""
-    ids = {value: profile_id(value, "profile_ids") for value in values}
+    ids = {value: uuid_text(value, "profile_ids") for value in values}
     if not 1 <= len(ids) <= 500:
         raise Invalid("profile_ids", f"must name from 1 to 500 profiles, not {len(ids):,}")
     return ids
@@ -126,7 +109,7 @@ def model_pb(model: ModelInfo) -> model_pb2.Model:
     """To the contract."""
     return model_pb2.Model(
         version=model.version,
-        create_time=_timestamp(model.create_time),
+        create_time=timestamp(model.create_time),
         interactions=model.interactions,
         profiles=model.profiles,
         products=model.products,

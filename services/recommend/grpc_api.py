@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 
+from libs.ids import uuid_text
 from services.recommend import convert
 from services.recommend.handlers import Recommendations
 from tessera.recommend.v1 import recommend_service_pb2 as pb
@@ -19,7 +20,7 @@ class RecommendServicer(recommend_service_pb2_grpc.RecommendServiceServicer):
         self._recommendations = recommendations
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
-        profile_id = convert.profile_id(request.profile_id)
+        profile_id = uuid_text(request.profile_id, "profile_id")
         limit = convert.limit_of(request.limit)
         rankings = await self._recommendations.recommend([profile_id], limit, request.exclude_purchased)
         return convert.recommend_pb(rankings[profile_id], await self._recommendations.products(rankings))

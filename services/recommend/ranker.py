@@ -11,6 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from libs.database import is_transient
+from libs.lifecycle import repeat
 from libs.observability.metrics import MODEL_VERSION
 from services.recommend.domain import Liking, Ranking, Scored
 from services.recommend.ports import Models, StoredModel
@@ -45,17 +46,7 @@ class OnnxRanker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look for newer models until asked to stop."""
-        while not stopping.is_set():
-            try:
-                await self.refresh()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("looking for models interrupted", error=repr(error))
-            try:
-                await asyncio.wait_for(stopping.wait(), self._poll_seconds)
-            except TimeoutError:
-                continue
+        await repeat(self.refresh, stopping, self._poll_seconds, is_transient)
 
     async def refresh(self) -> None:
         """Take up the newest model, if there is one that is newer."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.addresses import normal_email
 from libs.errors import Invalid
+from libs.ids import uuid_text
+from libs.times import micros, timestamp
 from services.render.domain import (
     HTML,
-    MICROS,
     MOST_RECOMMENDATIONS,
     PREHEADER,
     SUBJECT,
@@ -57,28 +57,10 @@ _OUTCOMES: dict[int, Outcome] = {int(outcome): outcome for outcome in Outcome}
 _STREAMS: dict[int, Stream] = {int(stream): stream for stream in Stream}
 
 
-def timestamp(value: int) -> Timestamp:
-    """From microseconds since 1970."""
-    seconds, rest = divmod(value, MICROS)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
-
-
-def _micros(time: Timestamp) -> int:
-    return time.seconds * MICROS + time.nanos // 1000
-
-
 def _checked_id(field: str, value: str) -> str:
     if not _ID.fullmatch(value):
         raise Invalid(field, "must be lower-case letters, digits, - and _, at most 63")
     return value
-
-
-def profile_id(value: str) -> str:
-    """A profile id in its normal form; Invalid where it is none."""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise Invalid("profile_id", "must be a UUID") from None
 
 
 # ---- transitions, profiles, recommendations
@@ -96,12 +78,12 @@ def cause_of(record: bytes, traceparent: str) -> Cause | None:
     if not found.cause_id:
         raise Invalid("cause_id", "is required")
     return Cause(
-        profile_id=profile_id(found.profile_id),
+        profile_id=uuid_text(found.profile_id, "profile_id"),
         profile_revision=found.profile_revision,
         start=start,
         definition_id=found.definition_id,
         cause_id=found.cause_id,
-        time=_micros(found.time),
+        time=micros(found.time),
         event=found.event_properties_json,
         traceparent=traceparent,
     )
@@ -307,7 +289,7 @@ def delivery_pb(delivery: Delivery) -> message_pb2.Message:
 def filter_of(request: pb.ListMessagesRequest) -> Filter:
     """Which messages are asked for."""
     return Filter(
-        profile_id(request.profile_id) if request.profile_id else "",
+        uuid_text(request.profile_id, "profile_id") if request.profile_id else "",
         request.campaign_id,
         _OUTCOMES.get(request.outcome),
     )

@@ -8,6 +8,7 @@ import structlog
 
 from libs import rpc
 from libs.errors import PermissionDenied
+from libs.ids import uuid_text
 from libs.messaging.news import News
 from libs.observability import metrics
 from services.render import convert
@@ -76,7 +77,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
     async def Render(self, request: pb.RenderRequest, context: Context) -> pb.RenderResponse:
         parts, context_json = await self._previews.render(
             request.template_id,
-            convert.profile_id(request.profile_id),
+            uuid_text(request.profile_id, "profile_id"),
             max(0, min(request.recommendations, MOST_RECOMMENDATIONS)),
         )
         return pb.RenderResponse(context_json=context_json, **parts)

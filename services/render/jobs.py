@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from libs.database import Database, is_transient, open_connection
+from libs.lifecycle import pause, repeat
 from libs.messaging.news import News
 from libs.observability import metrics
 from services.render.domain import MICROS
@@ -36,7 +37,7 @@ class Listener:
                 if not is_transient(error):
                     raise
                 log.warning("listener interrupted", error=repr(error))
-                await _pause(stopping, _RECONNECT_SECONDS)
+                await pause(stopping, _RECONNECT_SECONDS)
 
     async def _listen(self, stopping: asyncio.Event) -> None:
         connection = await open_connection(self._database.url, "render listener")
@@ -45,7 +46,7 @@ class Listener:
             self._news.tell()  # whatever came while nobody listened
             while not stopping.is_set():
                 await connection.fetchval("select 1")
-                await _pause(stopping, _PROBE_SECONDS)
+                await pause(stopping, _PROBE_SECONDS)
         finally:
             connection.terminate()
 
@@ -59,24 +60,10 @@ class ExpireJob:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look every few seconds until asked to stop."""
-        while not stopping.is_set():
-            try:
-                await self.expire()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("expiry interrupted", error=repr(error))
-            await _pause(stopping, _EXPIRE_SECONDS)
+        await repeat(self.expire, stopping, _EXPIRE_SECONDS, is_transient)
 
     async def expire(self) -> None:
         """Withdraw what is due."""
         while expired := await self._queue.expire(int(self._clock() * MICROS)):
             metrics.DELIVERIES.labels("expired").inc(expired)
             log.info("messages expired", messages=expired)
-
-
-async def _pause(stopping: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return

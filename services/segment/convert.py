@@ -1,14 +1,13 @@
 """Between the contracts' messages and the domain."""
 
-import uuid
 from collections.abc import Iterable
 
 import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.errors import Invalid
+from libs.times import micros, timestamp
 from services.segment.domain import (
     ExitReason,
     Fact,
@@ -74,17 +73,17 @@ def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
 def _occurrences(events: Iterable[ingest_events_pb2.EventCollected]) -> Iterable[Occurrence]:
     for event in events:
         name = event.name if event.type == event_pb2.EVENT_TYPE_TRACK else _EVENT_NAMES.get(event.type, "")
-        yield Occurrence(event.event_id, name, _micros(event.event_time), event.properties_json)
+        yield Occurrence(event.event_id, name, micros(event.event_time), event.properties_json)
 
 
 def _fact(change: profile_events_pb2.TraitChange) -> Fact:
     value = orjson.loads(change.value_json) if change.value_json else None
-    return Fact(value, _micros(change.time), change.event_id)
+    return Fact(value, micros(change.time), change.event_id)
 
 
 def clock_of(record: bytes) -> int:
     """The time that a clock record tells."""
-    return _micros(profile_events_pb2.ClockAdvanced.FromString(record).time)
+    return micros(profile_events_pb2.ClockAdvanced.FromString(record).time)
 
 
 def transition_bytes(transition: Transition, version: int) -> bytes:
@@ -95,7 +94,7 @@ def transition_bytes(transition: Transition, version: int) -> bytes:
         kind=_KINDS[transition.kind],
         definition_id=transition.definition_id,
         definition_version=version,
-        time=_timestamp(transition.time),
+        time=timestamp(transition.time),
         cause_id=transition.cause_id,
         event_id=transition.event_id,
         event_properties_json=transition.properties,
@@ -117,7 +116,7 @@ def segment_pb_of(definition: SegmentDefinition) -> segment_pb2.Segment:
         version=definition.version,
         state=_state(definition.active),
         member_count=definition.members,
-        create_time=_timestamp(definition.created),
+        create_time=timestamp(definition.created),
     )
 
 
@@ -140,7 +139,7 @@ def trigger_pb_of(definition: TriggerDefinition) -> segment_pb2.Trigger:
         condition=definition.condition,
         version=definition.version,
         state=_state(definition.active),
-        create_time=_timestamp(definition.created),
+        create_time=timestamp(definition.created),
     )
 
 
@@ -149,27 +148,10 @@ def membership_pb_of(segment_id: str, profile_id: str, membership: Membership) -
     return segment_pb2.Membership(
         segment_id=segment_id,
         profile_id=profile_id,
-        enter_time=_timestamp(membership.entered),
+        enter_time=timestamp(membership.entered),
         cause_event_id=membership.event_id,
     )
 
 
-def profile_id(value: str, field: str) -> str:
-    """A profile id in its normal form; Invalid where it is none."""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise Invalid(field, f"{value[:50]!r} is no UUID") from None
-
-
 def _state(active: bool) -> segment_pb2.SegmentState.ValueType:
     return segment_pb2.SEGMENT_STATE_ACTIVE if active else segment_pb2.SEGMENT_STATE_BUILDING
-
-
-def _micros(time: Timestamp) -> int:
-    return time.seconds * 1_000_000 + time.nanos // 1000
-
-
-def _timestamp(value: int) -> Timestamp:
-    seconds, rest = divmod(value, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)

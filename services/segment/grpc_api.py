@@ -6,6 +6,7 @@ import grpc
 
 from libs import rpc
 from libs.errors import Invalid
+from libs.ids import uuid_text
 from services.segment import convert
 from services.segment.handlers import Segments
 from tessera.segment.v1 import segment_service_pb2 as pb
@@ -43,7 +44,7 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         size = rpc.page_size(request.page_size, 50, 1000)
         (last,) = rpc.decode_token(request.page_token, tuple[str]) or ("",)
-        after = convert.profile_id(last, "page_token") if last else ""
+        after = uuid_text(last, "page_token") if last else ""
         members = await self._segments.members(request.segment_id, after, size)
         token = rpc.encode_token(members[-1][0]) if len(members) == size else ""
         return pb.ListMembersResponse(
@@ -59,7 +60,7 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):
     ) -> pb.GetMembershipsResponse:
         if not 1 <= len(request.profile_ids) <= 1000:
             raise Invalid("profile_ids", "must name from 1 to 1,000 profiles")
-        ids = [convert.profile_id(profile_id, "profile_ids") for profile_id in request.profile_ids]
+        ids = [uuid_text(profile_id, "profile_ids") for profile_id in request.profile_ids]
         found = await self._segments.memberships(ids)
         return pb.GetMembershipsResponse(
             memberships=[

@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError
 
 from libs.database import is_record_fault, is_transient, open_connection, open_database
 
-
 _DISCONNECTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 

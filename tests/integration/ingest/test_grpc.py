@@ -13,6 +13,8 @@ from tessera.ingest.v1 import ingest_service_pb2 as pb
 from tests.builders import SECOND, timestamp
 from tests.integration.ingest.conftest import BROWSER, SERVER, Ingest
 
+_SERVER_KIND = event_pb2.SOURCE_KIND_SERVER
+
 
 def _event(**fields: Any) -> event_pb2.Event:
     known = {"type": event_pb2.EVENT_TYPE_TRACK, "name": "Bought", "user_id": "1", **fields}
@@ -68,19 +70,18 @@ async def test_imports_go_to_a_log_of_their_own_with_their_own_times(ingest: Ing
     assert NotFound is type(unknown)
 
 
-@pytest.mark.parametrize(
-    ("error", "request_"),
-    [
-        (Unauthenticated, pb.CollectEventsRequest(write_key="wrong", events=[_event()])),
-        (Unauthenticated, pb.CollectEventsRequest(events=[_event()])),
-        (Invalid, pb.CollectEventsRequest(write_key=SERVER.write_key)),
-        (Invalid, pb.CollectEventsRequest(write_key=SERVER.write_key, events=[_event()] * 2501)),
-    ],
-)
-async def test_a_batch_that_cannot_be_taken_is_refused(
-    ingest: Ingest, error: type[TesseraError], request_: pb.CollectEventsRequest
-) -> None:
-    assert error is type(await _refused(ingest.stub.CollectEvents(request_)))
+_NO_BATCHES: list[tuple[type[TesseraError], pb.CollectEventsRequest]] = [
+    (Unauthenticated, pb.CollectEventsRequest(write_key="wrong", events=[_event()])),
+    (Unauthenticated, pb.CollectEventsRequest(events=[_event()])),
+    (Invalid, pb.CollectEventsRequest(write_key=SERVER.write_key)),
+    (Invalid, pb.CollectEventsRequest(write_key=SERVER.write_key, events=[_event()] * 2501)),
+]
+
+
+async def test_a_batch_that_cannot_be_taken_is_refused(ingest: Ingest) -> None:
+    refused = [type(await _refused(ingest.stub.CollectEvents(request))) for _, request in _NO_BATCHES]
+
+    assert [error for error, _ in _NO_BATCHES] == refused
     assert [] == await ingest.stored()
 
 
@@ -89,36 +90,34 @@ async def test_a_source_is_made_once_with_its_key_and_kind(ingest: Ingest) -> No
         source_id="app", kind=event_pb2.SOURCE_KIND_SERVER, default_consent={"analytics": False}
     )
     made = [(await ingest.stub.CreateSource(pb.CreateSourceRequest(source=source))).source for _ in range(2)]
+    await ingest.stub.CollectEvents(pb.CollectEventsRequest(write_key=made[0].write_key, events=[_event()]))
     listed = (await ingest.stub.ListSources(pb.ListSourcesRequest())).sources
 
     assert made[0] == made[1]
     assert len(made[0].write_key) >= 30
     assert ["app", "shop", "site"] == [one.source_id for one in listed]
-    await ingest.stub.CollectEvents(pb.CollectEventsRequest(write_key=made[0].write_key, events=[_event()]))
     assert [event_pb2.EVENT_TYPE_CONSENT] == [event.type for event in await ingest.stored()]
 
 
-_SERVER_KIND = event_pb2.SOURCE_KIND_SERVER
+_NO_SOURCES: list[tuple[type[TesseraError], pb.Source]] = [
+    (Conflict, pb.Source(source_id="shop", kind=event_pb2.SOURCE_KIND_BROWSER)),
+    (Conflict, pb.Source(source_id="shop", kind=_SERVER_KIND, write_key="other")),
+    (Conflict, pb.Source(source_id="new", kind=_SERVER_KIND, write_key=BROWSER.write_key)),
+    (Invalid, pb.Source(source_id="new")),
+    (Invalid, pb.Source(source_id="new", kind=7)),  # type: ignore[arg-type]
+    (Invalid, pb.Source(source_id="New", kind=_SERVER_KIND)),
+    (Invalid, pb.Source(source_id="new", kind=_SERVER_KIND, write_key="a:b")),
+    (Invalid, pb.Source(source_id="new", kind=_SERVER_KIND, write_key="a\0")),
+    (Invalid, pb.Source(source_id="new", kind=_SERVER_KIND, default_consent={"a\0": True})),
+]
 
 
-@pytest.mark.parametrize(
-    ("error", "source"),
-    [
-        (Conflict, pb.Source(source_id="shop", kind=event_pb2.SOURCE_KIND_BROWSER)),
-        (Conflict, pb.Source(source_id="shop", kind=_SERVER_KIND, write_key="other")),
-        (Conflict, pb.Source(source_id="new", kind=_SERVER_KIND, write_key=BROWSER.write_key)),
-        (Invalid, pb.Source(source_id="new")),
-        (Invalid, pb.Source(source_id="new", kind=7)),  # type: ignore[arg-type]
-        (Invalid, pb.Source(source_id="New", kind=_SERVER_KIND)),
-        (Invalid, pb.Source(source_id="new", kind=_SERVER_KIND, write_key="a:b")),
-        (Invalid, pb.Source(source_id="new", kind=_SERVER_KIND, write_key="a\0")),
-        (Invalid, pb.Source(source_id="new", kind=_SERVER_KIND, default_consent={"a\0": True})),
-    ],
-)
-async def test_a_source_that_cannot_be_is_refused(
-    ingest: Ingest, error: type[TesseraError], source: pb.Source
-) -> None:
-    assert error is type(await _refused(ingest.stub.CreateSource(pb.CreateSourceRequest(source=source))))
+async def test_a_source_that_cannot_be_is_refused(ingest: Ingest) -> None:
+    requests = [pb.CreateSourceRequest(source=source) for _, source in _NO_SOURCES]
+    refused = [type(await _refused(ingest.stub.CreateSource(request))) for request in requests]
+
+    assert [error for error, _ in _NO_SOURCES] == refused
+    assert 2 == len((await ingest.stub.ListSources(pb.ListSourcesRequest())).sources)
 
 
 async def test_rejected_events_are_listed_page_by_page_newest_first(ingest: Ingest) -> None:

@@ -1,6 +1,7 @@
 """Generated histories: people with several devices and addresses, who are mixed up now and then."""
 
 import random
+from typing import Any
 
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tests.builders import SECOND, collected, micros
@@ -23,7 +24,7 @@ def with_duplicates(rng: random.Random, sent: list[EventCollected]) -> list[Even
 def _event(rng: random.Random, number: int, start: int, people: int) -> EventCollected:
     person = rng.randrange(people)
     browser = rng.random() < 0.4
-    identifiers = {"anonymous_id": f"device {person} {rng.randrange(3)}"}
+    identifiers: dict[str, Any] = {"anonymous_id": f"device {person} {rng.randrange(3)}"}
     if rng.random() < 0.4:
         identifiers["user_id"] = f"user {person}"
     if rng.random() < 0.3:

@@ -149,12 +149,12 @@ def key_for(partition: int, kind: str = "device") -> str:
 async def assert_exact(deployment: Deployment) -> None:
     """Everything sent is applied once; the topic, the histories and the profiles tell the same story."""
     told = await deployment.updates()
-    dead = dict(await deployment.database.pool.fetch(_MERGED_AWAY))
+    dead: dict[str, str] = {row[0]: row[1] for row in await deployment.database.pool.fetch(_MERGED_AWAY)}
     living = {profile.profile_id: profile for profile in await deployment.profiles()}
     histories = await deployment.histories(told)
     applied = Counter(e.event_id for _, steps in histories.values() for step in steps for e in step.events)
 
-    owners = dict(await deployment.database.pool.fetch(_OWNERS))
+    owners = {row[0]: row[1] for row in await deployment.database.pool.fetch(_OWNERS)}
 
     assert {i: p.profile_id for p in living.values() for i in p.identifiers} == owners
     assert set(deployment.sent) == set(applied)

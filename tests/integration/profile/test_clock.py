@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+from libs import times
 from libs.messaging.topics import INGEST_IMPORTS
 from services.profile import convert
 from services.profile.jobs import ClockJob
@@ -20,7 +21,7 @@ def _clock(deployment: Deployment) -> ClockJob:
 async def _told(deployment: Deployment) -> list[tuple[int, int, int]]:
     """Every clock record: partition, offset, time."""
     return [
-        (partition, offset, convert.micros(ClockAdvanced.FromString(value).time))
+        (partition, offset, times.micros(ClockAdvanced.FromString(value).time))
         for partition, offset, type_, value in await deployment.topic("profile.updates")
         if type_ == convert.CLOCK
     ]

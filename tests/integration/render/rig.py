@@ -17,8 +17,8 @@ from libs.database import Database, migrate, open_database
 from libs.messaging import Batch, PostgresLog, Received, Record
 from libs.messaging.news import News
 from libs.messaging.topics import owned_by
+from libs.times import timestamp
 from libs.unsubscribe import Links
-from services.render import convert
 from services.render.app import MIGRATIONS
 from services.render.consumer import TransitionHandler
 from services.render.domain import MICROS
@@ -159,7 +159,7 @@ class Rig:
             profile_revision=revision,
             kind=kind,
             definition_id=definition,
-            time=convert.timestamp(int((self.now - age) * MICROS)),
+            time=timestamp(int((self.now - age) * MICROS)),
             cause_id=cause or uuid.uuid4().bytes,
             event_properties_json=b'{"product": "The blue lamp"}',
         )

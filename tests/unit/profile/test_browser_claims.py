@@ -71,6 +71,12 @@ _ATTACKS: dict[str, Sequence[Event]] = {
         _browser("u:victim", "a:evil"),
         _server(_EVIL, "a:evil", at=30, traits=_email(_EVIL)),
     ],
+    "it looks around, links its device, then orders as a guest": [
+        _VICTIM,
+        _browser("a:evil"),
+        _browser("u:victim", "a:evil"),
+        _server(_EVIL, "a:evil", at=30, traits=_email(_EVIL)),
+    ],
     "it links its device, then orders twice": [
         _VICTIM,
         _browser("u:victim", "a:evil"),
