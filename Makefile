@@ -14,7 +14,7 @@ help: ## List the commands
 
 # A stamp a set of packages: what runs Tessera, and what tests it on top.
 $(VENV)/.uv: requirements/uv.txt
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	touch $@
 

@@ -12,6 +12,8 @@ echo "uv>=0.13" | lock uv -
 lock dev --group dev --extra all pyproject.toml
 # Hatchling and editables install this project itself, without a download at build time.
 printf 'hatchling\neditables\n' | lock run --constraint requirements/dev.txt --extra all pyproject.toml -
-for service in ingest profile segment recommend render connectors training; do
+# Connectors need the contracts and what they deliver with, nothing of ours.
+printf 'aiosmtplib\ngrpcio\nprotobuf\n' | lock connectors --constraint requirements/dev.txt -
+for service in ingest profile segment recommend render training; do
   lock "$service" --constraint requirements/dev.txt --extra "$service" pyproject.toml
 done
