@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 PATH = "/v1/unsubscribe/"
 _PURPOSE = b"tessera unsubscribe\0"
@@ -18,6 +18,8 @@ class Unsubscription:
 
     email: str
     campaign_id: str
+    user_id: str = ""
+    """Names the person where they have one: an address alone may be two people's, and then nobody's."""
 
 
 class Links:
@@ -41,7 +43,7 @@ class Links:
 
     def token(self, unsubscription: Unsubscription) -> str:
         """The link's last part: what it names, and a signature, in letters that a URL holds."""
-        body = json.dumps([unsubscription.email, unsubscription.campaign_id], separators=(",", ":")).encode()
+        body = json.dumps(astuple(unsubscription), separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._mac(body) + body).rstrip(b"=").decode()
 
     def read(self, token: str) -> Unsubscription | None:
@@ -53,8 +55,7 @@ class Links:
         mac, body = signed[:_MAC_BYTES], signed[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(body)):
             return None
-        email, campaign_id = json.loads(body)
-        return Unsubscription(email, campaign_id)
+        return Unsubscription(*json.loads(body))
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key, _PURPOSE + body, hashlib.sha256)[:_MAC_BYTES]

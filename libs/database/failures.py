@@ -5,7 +5,8 @@ from sqlalchemy.exc import DBAPIError
 
 # Raised on every connection while the server dies, restarts, or has no room: SQLSTATE classes.
 _TRANSIENT_CLASSES = ("08", "53", "57", "58")
-_TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03", "25P03", "25P04"})
+# 55000 among them: a database that is not accepting connections just now.
+_TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03", "55000", "25P03", "25P04"})
 # Bad data and broken constraints: what a value causes, not the schema or the server.
 _RECORD_CLASSES = ("21", "22", "23")
 

@@ -106,11 +106,13 @@ def _unsubscriber(collector: Collector) -> Callable[[Unsubscription], Awaitable[
 
 def _event(unsubscription: Unsubscription) -> Incoming:
     # Without a message id it gets a new one each time: who subscribes again may also leave again.
-    properties = {"email": unsubscription.email, "campaign_id": unsubscription.campaign_id}
+    properties = {"address": unsubscription.email, "campaign_id": unsubscription.campaign_id}
     return Incoming(
         type=EventType.TRACK.value,
         name="Unsubscribed",
-        email=unsubscription.email,
+        user_id=unsubscription.user_id or None,
+        # With a user id the address must not speak: seen under two of them it would lose its owner.
+        email=None if unsubscription.user_id else unsubscription.email,
         properties=orjson.dumps(properties),
     )
 

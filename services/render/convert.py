@@ -93,7 +93,9 @@ def person_of(profile: profile_pb2.Profile) -> Person:
     """From profile's contract."""
     emails = [i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_EMAIL]
     traits = orjson.loads(profile.traits_json) if profile.traits_json else {}
-    return Person(profile.profile_id, profile.revision, traits, dict(profile.consent), emails)
+    user_ids = (i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_USER_ID)
+    consent = dict(profile.consent)
+    return Person(profile.profile_id, profile.revision, traits, consent, emails, next(user_ids, ""))
 
 
 def advice_of(response: recommend_service_pb2.RecommendResponse) -> Advice:

@@ -113,6 +113,7 @@ class Person:
     consent: Mapping[str, bool]
     emails: Sequence[str]
     """The addresses that lead to this profile, in normal form."""
+    user_id: str = ""
 
     @property
     def address(self) -> str | None:

@@ -156,7 +156,7 @@ class Decider:
     def _unsubscribe_url(self, campaign: Campaign, person: Person) -> str:
         if campaign.stream is not Stream.MARKETING:
             return ""
-        return self._links.url(Unsubscription(person.address or "", campaign.campaign_id))
+        return self._links.url(Unsubscription(person.address or "", campaign.campaign_id, person.user_id))
 
 
 def _check_revision(cause: Cause, person: Person | None) -> None:

@@ -47,9 +47,9 @@ def client(events: Events) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example.com")
 
 
-@given(st.text(max_size=100), st.text(max_size=63))
-def test_a_token_names_what_was_signed(email: str, campaign_id: str) -> None:
-    unsubscription = Unsubscription(email, campaign_id)
+@given(st.text(max_size=100), st.text(max_size=63), st.text(max_size=100))
+def test_a_token_names_what_was_signed(email: str, campaign_id: str, user_id: str) -> None:
+    unsubscription = Unsubscription(email, campaign_id, user_id)
 
     assert unsubscription == LINKS.read(LINKS.token(unsubscription))
 
@@ -103,6 +103,23 @@ async def test_one_click_withdraws_consent_through_the_normal_path(
     assert 200 == response.status_code
     assert ("unsubscribe-page", "Unsubscribed") == (collected.source.source_id, collected.name)
     assert ada.consent["email_marketing"].granted is False
+
+
+async def test_an_address_that_is_two_peoples_unsubscribes_the_one_who_got_the_mail(
+    client: httpx.AsyncClient, events: Events
+) -> None:
+    people = {}
+    for name in ("ada", "bob"):  # seen under both user ids, the address is nobody's identifier
+        people[name] = Profile(name, 0, identifiers=[f"u:{name}"])
+        people[name].consent["email_marketing"] = Choice(True, 1, b"earlier")
+    link = LINKS.url(Unsubscription("home@example.com", "cart", "bob"))
+    async with client:
+        await client.post(link, data=ONE_CLICK)
+    (collected,) = events.collected
+    ledger = Ledger(people, {"u:ada": "ada", "u:bob": "bob", "e:home@example.com": None}, lambda: "new")
+    ledger.apply(profile.event_of(ingest.collected_bytes(collected)))
+
+    assert [True, False] == [person.consent["email_marketing"].granted for person in people.values()]
 
 
 async def test_a_second_click_counts_again(client: httpx.AsyncClient, events: Events) -> None:

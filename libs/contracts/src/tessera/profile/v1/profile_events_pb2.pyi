@@ -90,7 +90,9 @@ class ProfileUpdated(_message.Message):
 
     @_builtins.property
     def identifiers_removed(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identifier]:
-        """The identifiers that it lost: seen under two user ids, they join nobody."""
+        """The identifiers that it lost: addresses seen under two user ids, which join nobody from then on,
+        and what a browser had claimed where a server says otherwise.
+        """
 
     @_builtins.property
     def absorbed_profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
