@@ -18,10 +18,14 @@ SHARED_OWNER = "tessera_log"
 def _upgrade(connection: Connection, folder: Path, schema: str, owner: str | None) -> None:
     # Two replicas may start at once: the second waits, then finds nothing to do.
     connection.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"migrate {schema}"})
-    if owner and connection.scalar(text("select 1 from pg_roles where rolname = :owner"), {"owner": owner}):
+    holder = connection.scalar(
+        text("select nspowner::regrole::text from pg_namespace where nspname = :schema"), {"schema": schema}
+    )
+    known = text("select 1 from pg_roles where rolname = :owner")
+    # A schema that is somebody else's already stays theirs.
+    if owner and holder in (None, owner) and connection.scalar(known, {"owner": owner}):
         connection.execute(text(f'set local role "{owner}"'))
-    exists = connection.scalar(text("select 1 from pg_namespace where nspname = :schema"), {"schema": schema})
-    if not exists:
+    if holder is None:
         connection.execute(text(f'create schema "{schema}"'))
     config = Config()
     config.set_main_option("script_location", str(folder))

@@ -77,7 +77,7 @@ def find(data: Path) -> Path:
     """Finds the file: `data` itself, in it, or in a data folder under one of its two usual places."""
     if data.is_file():
         return data
-    places = [data / Path(_FILE).name, data / _FILE, data / "datasets" / _FILE]
+    places = [data / _FILE.name, data / _FILE, data / "datasets" / _FILE]
     for place in places:
         if place.is_file():
             return place
