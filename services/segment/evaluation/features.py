@@ -1,6 +1,7 @@
 """The values of features at a time."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,24 +27,45 @@ def series_in(state: State, series_id: int) -> SeriesState:
     return state.series.get(series_id, _NOTHING)
 
 
-def values_of(state: State, features: Iterable[Located], at: int, until: int | None = None) -> list[Number]:
-    """What the features are at a time; with `until`, of the events up to then only."""
-    series = state.series
-    return [_value(series.get(f.series_id, _NOTHING), f, at, until) for f in features]
+class Features:
+    """Some features, ready to be valued together."""
+
+    def __init__(self, located: Iterable[Located]) -> None:
+        self.located = tuple(located)
+        # Most people have nothing of most series: what that gives is known beforehand.
+        self._without = [_value(_NOTHING, feature, 0, len(_NOTHING.entries)) for feature in self.located]
+        self._of: dict[int, list[tuple[int, Located]]] = defaultdict(list)
+        for place, feature in enumerate(self.located):
+            self._of[feature.series_id].append((place, feature))
+
+    def values(self, state: State, at: int, until: int | None = None) -> list[Number]:
+        """What the features are at a time; with `until`, of the events up to then only."""
+        values = list(self._without)
+        for series_id, series in state.series.items():
+            firsts: dict[int, int] = {}
+            entries = series.entries
+            last = len(entries)
+            if until is not None and entries and entries[-1][0] > until:
+                last = series.first_after(until)
+            for place, feature in self._of.get(series_id, ()):
+                first = 0
+                window = feature.window
+                if window is not None and entries and entries[0][0] <= at - window:
+                    first = firsts.get(window, -1)
+                    if first < 0:
+                        first = firsts[window] = series.first_after(at - window)
+                values[place] = _value(series, feature, first, last)
+        return values
 
 
-def _value(series: SeriesState, feature: Located, at: int, until: int | None) -> Number:
-    entries, aggregate, window = series.entries, feature.aggregate, feature.window
+def _value(series: SeriesState, feature: Located, first: int, last: int) -> Number:
+    """The value over the entries from `first` to before `last`."""
+    aggregate = feature.aggregate
     # Totals of older events belong to what has no window alone.
-    whole = window is None
-    first, last = 0, len(entries)
-    if window is not None and entries and entries[0][0] <= at - window:
-        first = series.first_after(at - window)
-    if until is not None and entries and entries[-1][0] > until:
-        last = series.first_after(until)
+    whole = feature.window is None
     if aggregate == "count":
         return max(0, last - first) + (series.count if whole else 0)
-    numbers = [number for _, _, number in entries[first:last] if number is not None]
+    numbers = [number for _, _, number in series.entries[first:last] if number is not None]
     if aggregate in ("sum", "avg"):
         total = math.fsum([*numbers, *(series.sum if whole else ())])
         count = len(numbers) + (series.numbers if whole else 0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from services.segment.domain import Fact, State, values_at
-from services.segment.evaluation.features import Located, series_in, values_of
+from services.segment.evaluation.features import Features, series_in
 from services.segment.rules import Rule, RuleSet
 
 # Far more than what changes for a person in a day; who has more has at least held for so long.
@@ -22,14 +22,14 @@ _Change = tuple[int, int, bytes]
 class SingleRule:
     """One rule by itself, asked about times past."""
 
-    def __init__(self, rule: Rule, features: Sequence[Located]) -> None:
+    def __init__(self, rule: Rule, features: Features) -> None:
         self._rule = rule
         self._rules = RuleSet({"": rule})
         self._features = features
 
     def holds(self, state: State, at: int, until: int) -> bool:
         """Whether it held at a time, with what had happened by `until`."""
-        values = values_of(state, self._features, at, until)
+        values = self._features.values(state, at, until)
         return bool(
             self._rules.evaluate(values_at(state.traits, until), values_at(state.consent, until), values)
         )
@@ -59,14 +59,16 @@ class SingleRule:
     def _horizon(self, state: State, now: int) -> int | None:
         """The earliest time that the events kept singly tell of; None where they all are."""
         horizons = (
-            now - f.keep + (f.window or 0) for f in self._features if series_in(state, f.series_id).count
+            now - f.keep + (f.window or 0)
+            for f in self._features.located
+            if series_in(state, f.series_id).count
         )
         return max(horizons, default=None)
 
     def _changes(self, state: State, now: int) -> Iterator[_Change]:
         """When something that the rule reads changed, latest first."""
         changes: list[Iterator[_Change]] = []
-        for f in self._features:
+        for f in self._features.located:
             series = series_in(state, f.series_id)
             changes.append((time, _CAME, event_id) for time, event_id, _ in reversed(series.entries))
             if f.window is not None:

@@ -19,7 +19,7 @@ from services.segment.domain import (
     set_fact,
     values_at,
 )
-from services.segment.evaluation.features import Located, series_in, values_of
+from services.segment.evaluation.features import Features, Located, series_in
 from services.segment.evaluation.history import SingleRule
 from services.segment.evaluation.series import LATE, Collector, TrackedSeries
 from services.segment.evaluation.waits import Wait
@@ -53,7 +53,7 @@ class Plan:
         self._rules = RuleSet(rules)
         self._features = self._located(self._rules.features)
         self._windows: dict[int, set[int]] = defaultdict(set)
-        for f in self._features:
+        for f in self._features.located:
             if f.window is not None:
                 self._windows[f.series_id].add(f.window)
         self._waits = [Wait.of(trigger, self._ids) for trigger in triggers]
@@ -64,13 +64,13 @@ class Plan:
         }
         self._conditions = {id_: SingleRule(r, self._located(r.features)) for id_, r in conditions.items()}
 
-    def _located(self, features: Iterable[Feature]) -> list[Located]:
+    def _located(self, features: Iterable[Feature]) -> Features:
         located = []
         for f in features:
             series_id = self._ids[f.series]
             window = None if f.window is None else f.window * SECOND
             located.append(Located(series_id, f.aggregate, window, self._tracked[series_id].keep))
-        return located
+        return Features(located)
 
     def lacks(self, state: State) -> bool:
         """Whether a state of an older plan lacks something that only the whole history tells.
@@ -260,7 +260,7 @@ class Plan:
         reason: ExitReason = ExitReason.RULE,
     ) -> list[Transition]:
         """Enter and leave some segments; what came decides its time, and otherwise it is now."""
-        values = values_of(state, self._features, now)
+        values = self._features.values(state, now)
         holding = self._rules.evaluate(values_at(state.traits), values_at(state.consent), values)
         held = {segment_id for segment_id in holding if segment_id in among}
         left = sorted(segment_id for segment_id in state.memberships.keys() - held if segment_id in among)
