@@ -147,7 +147,7 @@ async def test_a_batch_answers_for_each_id_as_asked(
     ids = [_id(0), _id(0).upper(), _id(900), STRANGER]
     alone: dict[str, pb.RecommendResponse] = {}
     async with asyncio.timeout(30):
-        while not alone or not alone[STRANGER].model_version:
+        while not alone or not all(answer.model_version for answer in alone.values()):
             alone = {i: await stub.Recommend(pb.RecommendRequest(profile_id=i)) for i in ids}
     batch = await stub.BatchRecommend(pb.BatchRecommendRequest(profile_ids=ids))
 
