@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: help demo test bench lock proto format clean
+.PHONY: help setup demo test bench lock proto format clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,8 @@ $(VENV)/.run: $(VENV)/.uv requirements/run.txt pyproject.toml libs/contracts/pyp
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	touch $@
+
+setup: $(VENV)/.run ## Set up .venv with everything that runs
 
 demo: $(VENV)/.run ## Run the main job on the sample shop: everything embedded, nothing to install
 	$(BIN)/tessera demo $(ARGS)

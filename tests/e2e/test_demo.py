@@ -80,6 +80,12 @@ def test_one_message_is_explained_from_its_events_to_its_delivery(report: dict[s
     assert story["to"] in [value for kind, value in story["identifiers"] if kind == "email"]
 
 
+def test_one_trace_leads_from_the_request_through_the_services(report: dict[str, Any]) -> None:
+    services = {hop["service"] for hop in report["journey"]["hops"]}
+
+    assert {"ingest", "profile", "segment"} <= services
+
+
 def test_the_messages_lie_in_the_outbox(report: dict[str, Any], home: Path) -> None:
     mails = list((home / "outbox").glob("*.eml"))
 
