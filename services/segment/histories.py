@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import grpc
 
 from libs import rpc
+from libs.errors import Unavailable
 from services.segment import convert
 from services.segment.ports import HistoryPart
 from tessera.profile.v1 import profile_service_pb2 as pb
@@ -30,4 +31,5 @@ class ProfileHistories:
                     part.revision if part.HasField("revision") else None,
                 )
         except grpc.aio.AioRpcError as error:
-            raise rpc.error_from(error) from error
+            # Whatever profile answers, no record is at fault: the batch waits until it answers well.
+            raise Unavailable(f"profile's history: {rpc.error_from(error)}") from error
