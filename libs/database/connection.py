@@ -70,17 +70,6 @@ async def open_connection(url: str | URL, application: str = "tessera") -> Conne
     )
 
 
-async def driver_connection(connection: AsyncConnection) -> Connection:
-    """asyncpg's connection below SQLAlchemy's, inside the same transaction.
-
-    SQLAlchemy opens the transaction with its first statement: execute one before using this.
-    """
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
-    assert isinstance(driver, asyncpg.Connection)
-    return driver
-
-
 @asynccontextmanager
 async def open_database(url: str, application: str, pool_size: int = 8) -> AsyncIterator[Database]:
     """Open a service's pools. Nothing connects before the first use."""

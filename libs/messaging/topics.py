@@ -40,11 +40,6 @@ ALL = (
 )
 
 
-def dead_letters_of(service: str) -> Topic:
-    """Where a service puts the records that it can't handle."""
-    return next(topic for topic in ALL if topic.name == f"{service}.dead_letters")
-
-
 def owned_by(service: str) -> list[Topic]:
     """The topics that a service creates at its start."""
     return [topic for topic in ALL if topic.owner == service]

@@ -31,7 +31,7 @@ class EventHandler:
             if "traceparent" in record.headers
         }
         people = SqlPeople(connection, self._cache, now, traced)
-        applied = await apply_events(people, events, now)
+        applied = await apply_events(people, events)
         if applied.duplicates or applied.merges:
             log.debug("events applied", duplicates=applied.duplicates, merges=applied.merges)
         return Outcome([(PROFILE_UPDATES, people.records)], people.commit_cache)

@@ -18,7 +18,7 @@ class Applied:
     merges: int
 
 
-async def apply_events(people: People, events: Sequence[Event], now: int) -> Applied:
+async def apply_events(people: People, events: Sequence[Event]) -> Applied:
     """Apply a batch inside its transaction; an event that was stored before changes nothing."""
     fresh = await _without_duplicates(people, events)
     if not fresh:
@@ -28,7 +28,7 @@ async def apply_events(people: People, events: Sequence[Event], now: int) -> App
     for event in fresh:
         ledger.apply(event)
     changes = ledger.changes()
-    await people.save(changes, ledger.owners(), now)
+    await people.save(changes, ledger.owners())
     merges = sum(len(change.absorbed) for change in changes)
     return Applied(len(fresh), len(events) - len(fresh), merges)
 

@@ -35,7 +35,7 @@ class People(Protocol):
     async def lock(self, identifiers: Collection[str]) -> tuple[dict[str, str | None], dict[str, Profile]]:
         """Who owns the identifiers (None: blocked; absent: nobody yet), and the locked owners."""
 
-    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None], now: int) -> None:
+    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
         """Store what changed, record the steps and put them on the log."""
 
 

@@ -138,7 +138,7 @@ class SqlPeople:
                 return owners, profiles
         raise Unavailable("identifiers kept moving while their profiles were locked")
 
-    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None], now: int) -> None:
+    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
         await self._save_identities(owners)
         history = await self._absorb([change for change in changes if change.absorbed])
         for change in changes:

@@ -55,7 +55,7 @@ class MemoryPeople:
         owners = {i: self._owners[i] for i in identifiers if i in self._owners}
         return owners, {o: _decode(self._states[o]) for o in set(owners.values()) if o is not None}
 
-    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None], now: int) -> None:
+    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
         for change in changes:
             for absorbed in change.absorbed:
                 self.merges += 1
@@ -70,7 +70,7 @@ class MemoryPeople:
 
     def apply(self, *events: Event) -> Applied:
         """Apply one batch."""
-        return _run(apply_events(self, events, 0))
+        return _run(apply_events(self, events))
 
     def profiles(self) -> list[Profile]:
         """All who live."""
