@@ -42,13 +42,13 @@ async def write_key(clients: Clients) -> str:
 def cpu_seconds(clients: Clients) -> dict[str, float]:
     """The processor time that each service and PostgreSQL have used so far, in seconds."""
     found = {
-        name: _cpu(psutil.Process(service.process_id))
+        name: seconds_of(psutil.Process(service.process_id))
         for name, service in clients.running.services.items()
         if service.process_id
     }
     servers = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "postgres"]
     mine = [p for p in servers if _is_mine(p, clients)]
-    return {**found, "postgres": sum(_cpu(process) for process in mine)}
+    return {**found, "postgres": sum(seconds_of(process) for process in mine)}
 
 
 def memory_bytes(clients: Clients) -> int:
@@ -57,12 +57,12 @@ def memory_bytes(clients: Clients) -> int:
     return sum(int(psutil.Process(process_id).memory_full_info().uss) for process_id in ids)
 
 
-def _cpu(process: psutil.Process) -> float:
+def seconds_of(process: psutil.Process) -> float:
+    """The processor time that a process has used, and those that it started and that have ended."""
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:
         return 0.0
-    # What ended backends used counts as their parent's children.
     return float(times.user + times.system + times.children_user + times.children_system)
 
 

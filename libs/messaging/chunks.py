@@ -106,16 +106,8 @@ def unpack(topic: str, partition: int, next_offset: int, payload: bytes, start: 
     packed = decode(payload)
     first = next_offset - len(packed)
     skip = max(0, start - first)
+    # By position: names cost a third more.
     return [
-        Received(
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            key=key,
-            type=type_,
-            value=value,
-            time=time,
-            headers=headers or {},
-        )
+        Received(topic, partition, offset, key, type_, value, time, headers or {})
         for offset, (key, type_, value, time, headers) in enumerate(packed[skip:], first + skip)
     ]

@@ -1,16 +1,19 @@
 """What makes an event acceptable, and what it becomes: plain Python.
 
 The protocol is the Segment specification's; what a client can get wrong is refused here, with the
-name of the field, so that nothing malformed reaches the log.
+name of the field, so that nothing malformed reaches the log. Events are msgspec structs: they are made
+in a fraction of a dataclass's time.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 
 from libs.addresses import normal_email, normal_phone
 from libs.errors import Invalid
@@ -46,6 +49,9 @@ class EventType(Enum):
     CONSENT = "consent"
 
 
+_TYPES = {kind.value: kind for kind in EventType}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A place where events come from."""
@@ -57,8 +63,7 @@ class Source:
     default_consent: Mapping[str, bool] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, gc=False):
     """An event as a client sent it, whatever the protocol. Times are microseconds since 1970."""
 
     type: str
@@ -75,11 +80,10 @@ class Incoming:
     properties: bytes = b""
     traits: bytes = b""
     context: bytes = b""
-    consent: Mapping[str, bool] = field(default_factory=dict)
+    consent: Mapping[str, bool] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True, gc=False):
     """An accepted event. Times are microseconds since 1970."""
 
     event_id: bytes
@@ -139,8 +143,8 @@ def accept(incoming: Incoming, source: Source, received: int, new_message_id: st
         context=incoming.context if context else b"",
         consent=consent,
     )
-    allowed = {**source.default_consent, **consent}
-    return collected if allowed.get(ANALYTICS, True) else _only_consent(collected)
+    allowed = consent.get(ANALYTICS, source.default_consent.get(ANALYTICS, True))
+    return collected if allowed else _only_consent(collected)
 
 
 def event_id(source_id: str, message_id: str) -> bytes:
@@ -158,10 +162,9 @@ def _only_consent(collected: Collected) -> Collected:
 def _type_of(incoming: Incoming) -> EventType:
     if not incoming.type:
         raise Invalid("type", "is required")
-    try:
-        kind = EventType(incoming.type)
-    except ValueError:
-        raise Invalid("type", f"is none of {', '.join(t.value for t in EventType)}") from None
+    kind = _TYPES.get(incoming.type)
+    if kind is None:
+        raise Invalid("type", f"is none of {', '.join(_TYPES)}")
     if kind is EventType.TRACK and not incoming.name:
         raise Invalid("event", "is required for track")
     if kind is EventType.GROUP and not incoming.group_id:
@@ -172,21 +175,21 @@ def _type_of(incoming: Incoming) -> EventType:
 
 
 def _check_texts(incoming: Incoming) -> None:
-    texts = (
-        ("messageId", incoming.message_id, _MOST_MESSAGE_ID),
-        ("userId", incoming.user_id, _MOST_ID),
-        ("anonymousId", incoming.anonymous_id, _MOST_ID),
-        ("previousId", incoming.previous_id, _MOST_ID),
-        ("groupId", incoming.group_id, _MOST_ID),
-        ("event", incoming.name, _MOST_ID),
-    )
-    for name, text, most in texts:
-        if text is None:
-            continue
-        if len(text) > most:
-            raise Invalid(name, f"has {len(text)} characters, {most} are allowed")
-        if "\0" in text:
-            raise Invalid(name, "contains the character U+0000")
+    _check_text("messageId", incoming.message_id, _MOST_MESSAGE_ID)
+    _check_text("userId", incoming.user_id)
+    _check_text("anonymousId", incoming.anonymous_id)
+    _check_text("previousId", incoming.previous_id)
+    _check_text("groupId", incoming.group_id)
+    _check_text("event", incoming.name)
+
+
+def _check_text(name: str, text: str | None, most: int = _MOST_ID) -> None:
+    if text is None:
+        return
+    if len(text) > most:
+        raise Invalid(name, f"has {len(text)} characters, {most} are allowed")
+    if "\0" in text:
+        raise Invalid(name, "contains the character U+0000")
 
 
 def _object(name: str, text: bytes) -> dict[str, Any]:
@@ -282,6 +285,8 @@ def _consent(incoming: Incoming, context: Mapping[str, Any]) -> Mapping[str, boo
             consent.setdefault(purpose, granted)
     if incoming.name in _WITHDRAWALS and incoming.type == EventType.TRACK.value:
         consent[EMAIL_MARKETING] = False
+    if not consent:
+        return consent
     if len(consent) > _MOST_PURPOSES:
         raise Invalid(place, f"names more than {_MOST_PURPOSES} purposes")
     if any(not 1 <= len(purpose) <= _MOST_ID or "\0" in purpose for purpose in consent):

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from libs.errors import Conflict, Invalid, NotFound, ResourceExhausted, Unauthenticated
 from services.ingest.domain import MOST_BATCH_EVENTS, Collected, Incoming, Source, accept
 from services.ingest.ports import Events, KeptRejection, Rejected, Rejections, Sources
@@ -24,8 +26,7 @@ class Unreadable:
     error: Invalid
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One item of a batch, with what was sent, for those who look into rejections."""
 
     event: Incoming | Unreadable

@@ -141,22 +141,18 @@ class LoggedEvents:
         await self._publish(INGEST_IMPORTS, collected)
 
     async def _publish(self, topic: Topic, collected: Sequence[Collected]) -> None:
-        await self._log.publish(topic, [self._record(event) for event in collected])
+        current = traces.current_traceparent()
+        sampled = current if traces.is_sampled(current) else None
+        await self._log.publish(topic, [self._record(event, sampled) for event in collected])
 
-    def _record(self, event: Collected) -> Record:
+    def _record(self, event: Collected, sampled: str | None) -> Record:
+        """An event's record; a sampled event is one trace from here to its message."""
+        if sampled is None and traces.should_sample(self._rng):
+            sampled = traces.new_traceparent(sampled=True)
         return Record(
             key=event.key.encode(),
             type=convert.COLLECTED,
             value=convert.collected_bytes(event),
             time=event.received_time,
-            headers=self._trace(),
+            headers={"traceparent": sampled} if sampled else None,
         )
-
-    def _trace(self) -> dict[str, str] | None:
-        """A sampled event is one trace from here to its message."""
-        current = traces.current_traceparent()
-        if current is None or not traces.is_sampled(current):
-            if not traces.should_sample(self._rng):
-                return None
-            current = traces.new_traceparent(sampled=True)
-        return {"traceparent": current}

@@ -24,12 +24,13 @@ class EventHandler:
 
     async def handle(self, connection: Connection, batch: Batch) -> Outcome:
         now = int(self._clock() * 1_000_000)
-        events = [convert.event_of(record.value) for record in batch.records]
-        traced = {
-            event.event_id: record.headers["traceparent"]
-            for record, event in zip(batch.records, events, strict=True)
-            if "traceparent" in record.headers
-        }
+        events = []
+        traced: dict[bytes, str] = {}
+        for record in batch.records:
+            event = convert.event_of(record.value)
+            events.append(event)
+            if "traceparent" in record.headers:
+                traced[event.event_id] = record.headers["traceparent"]
         people = SqlPeople(connection, self._cache, now, traced)
         applied = await apply_events(people, events)
         if applied.duplicates or applied.merges:

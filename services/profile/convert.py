@@ -31,10 +31,13 @@ _KINDS = {
     profile_pb2.IDENTIFIER_KIND_PHONE: PHONE,
     profile_pb2.IDENTIFIER_KIND_ANONYMOUS_ID: ANONYMOUS_ID,
 }
+_IDENTIFY, _SERVER = event_pb2.EVENT_TYPE_IDENTIFY, event_pb2.SOURCE_KIND_SERVER
 _KINDS_OF = {letter: kind for kind, letter in _KINDS.items()}
 # A step is a record on the log: a part of a large batch gets a step of its own.
 _STEP_BYTES = 400_000
-_EVENTS_TAG = b"\x52"  # field 10 of ProfileUpdated, length-delimited
+# Fields of ProfileUpdated: 1 and 10, length-delimited; 2, a number.
+_ID_TAG, _REVISION_TAG, _EVENTS_TAG = b"\x0a", b"\x10", b"\x52"
+_SHORT = [bytes((number,)) for number in range(0x80)]
 # Values stay the JSON that they came as: a number that is read and written again may lose digits.
 _decode_traits = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _encode_traits = msgspec.json.Encoder(order="sorted").encode
@@ -52,10 +55,10 @@ def event_of(record: bytes) -> Event:
     identifiers = [f"{kind}:{value}" for kind, value in named if value]
     if pb.previous_id and pb.previous_id != pb.anonymous_id:
         identifiers.append(f"{ANONYMOUS_ID}:{pb.previous_id}")
-    identify = pb.type == event_pb2.EVENT_TYPE_IDENTIFY
+    identify = pb.type == _IDENTIFY
     return Event(
         event_id=pb.event_id,
-        trusted=pb.source_kind == event_pb2.SOURCE_KIND_SERVER,
+        trusted=pb.source_kind == _SERVER,
         time=micros(pb.event_time),
         received=micros(pb.received_time),
         identifiers=tuple(identifiers),
@@ -76,14 +79,7 @@ def bodies_of(change: Change) -> list[bytes]:
     Serialized messages that follow each other parse as one, so the collected events are copied as
     the bytes that they came in.
     """
-    profile = change.profile
-    head = profile_events_pb2.ProfileUpdated(
-        trait_changes=[_trait_change(profile, name) for name in sorted(change.traits)],
-        consent_changes={name: profile.consent[name].granted for name in change.consent},
-        identifiers_added=[identifier_pb(i) for i in change.added],
-        identifiers_removed=[identifier_pb(i) for i in change.removed],
-        absorbed_profile_ids=[absorbed.profile.profile_id for absorbed in change.absorbed],
-    ).SerializeToString()
+    head = _head(change) if change.has_more_than_events else b""
     bodies, parts, size = [], [head], len(head)
     for event in change.events:
         if size + len(event.body) > _STEP_BYTES and size:
@@ -95,6 +91,17 @@ def bodies_of(change: Change) -> list[bytes]:
     return bodies
 
 
+def _head(change: Change) -> bytes:
+    profile = change.profile
+    return profile_events_pb2.ProfileUpdated(
+        trait_changes=[_trait_change(profile, name) for name in sorted(change.traits)],
+        consent_changes={name: profile.consent[name].granted for name in change.consent},
+        identifiers_added=[identifier_pb(i) for i in change.added],
+        identifiers_removed=[identifier_pb(i) for i in change.removed],
+        absorbed_profile_ids=[absorbed.profile.profile_id for absorbed in change.absorbed],
+    ).SerializeToString()
+
+
 def tombstone_body(survivor_id: str) -> bytes:
     """An absorbed profile's last step."""
     return profile_events_pb2.ProfileUpdated(merged_into=survivor_id).SerializeToString()
@@ -104,11 +111,18 @@ def update_bytes(
     profile_id: str, revision: int, body: bytes, moved: bool = False, more: bool = False
 ) -> bytes:
     """The record of a step."""
-    head = profile_events_pb2.ProfileUpdated(profile_id=profile_id, revision=revision, moved=moved, more=more)
-    return head.SerializeToString() + body
+    if moved or more:
+        flags = profile_events_pb2.ProfileUpdated(moved=moved, more=more)
+        body = flags.SerializeToString() + body
+    # Written out: with every event comes one.
+    return b"".join(
+        (_ID_TAG, _varint(len(profile_id)), profile_id.encode(), _REVISION_TAG, _varint(revision), body)
+    )
 
 
 def _varint(number: int) -> bytes:
+    if number < 0x4000:
+        return _SHORT[number] if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)

@@ -10,11 +10,14 @@ stranger could link his device to a victim's user id, order as a guest with an a
 and get the victim's mail. So a claim never carries an address that a server gave from one profile
 to another, an event that finds a profile by claims alone has no say on its address, and a claim
 gives way to what a server says.
+
+What comes with every event is a msgspec struct: it is made and stored in a fraction of a dataclass's time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import orjson
 
 from libs.addresses import normal_email, normal_phone
@@ -51,8 +54,7 @@ def is_blocked_value(identifier: str) -> bool:
     return identifier[2:].strip().lower() in BLOCKED_VALUES
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """What profile needs to know of a collected event."""
 
     event_id: bytes
@@ -71,8 +73,7 @@ class Event:
     """The event as it was collected, for the history."""
 
 
-@dataclass(slots=True)
-class Trait:
+class Trait(msgspec.Struct, array_like=True, gc=False):
     """A trait's value and what decides the last writer. A removed trait stays, with None.
 
     The value is JSON as it came, so that no number loses a digit.
@@ -85,8 +86,7 @@ class Trait:
     """Whether a server said so, of a profile that it knows by more than claims."""
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(msgspec.Struct, array_like=True, gc=False):
     """What a person allows or forbids for one purpose, and what decides the last writer."""
 
     granted: bool
@@ -94,19 +94,18 @@ class Choice:
     event_id: bytes
 
 
-@dataclass(slots=True)
-class Profile:
+class Profile(msgspec.Struct, array_like=True, gc=False):
     """One person as stored."""
 
     profile_id: str
     created: int
     revision: int = 0
-    identifiers: list[str] = field(default_factory=list)
-    traits: dict[str, Trait] = field(default_factory=dict)
-    consent: dict[str, Choice] = field(default_factory=dict)
+    identifiers: list[str] = msgspec.field(default_factory=list)
+    traits: dict[str, Trait] = msgspec.field(default_factory=dict)
+    consent: dict[str, Choice] = msgspec.field(default_factory=dict)
     events: int = 0
-    absorbed: list[str] = field(default_factory=list)
-    claimed: set[str] = field(default_factory=set)
+    absorbed: list[str] = msgspec.field(default_factory=list)
+    claimed: set[str] = msgspec.field(default_factory=set)
     """The identifiers that only a browser has linked to the others."""
 
     @property
@@ -160,7 +159,12 @@ class Change:
     @property
     def touched(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self.events or self.traits or self.consent or self.added or self.removed or self.absorbed)
+        return bool(self.events) or self.has_more_than_events
+
+    @property
+    def has_more_than_events(self) -> bool:
+        """Whether anything but events is to tell."""
+        return bool(self.traits or self.consent or self.added or self.removed or self.absorbed)
 
     def gain(self, identifier: str) -> None:
         """Note an identifier that is now the profile's own."""
@@ -221,6 +225,19 @@ class Ledger:
         return {i: owner and self._survivor(owner) for i, owner in self._owners.items()}
 
     def _resolve(self, event: Event) -> Change:
+        return self._of_one(event) or self._decide(event)
+
+    def _of_one(self, event: Event) -> Change | None:
+        """The profile that has all the identifiers, none by a claim alone: nothing is to be decided."""
+        owners = {self._owners.get(identifier) for identifier in event.identifiers}
+        change = self._changes.get(owners.pop() or "") if len(owners) == 1 else None
+        if change is None or change.profile.claimed or change.profile.profile_id in self._survivors:
+            return None
+        # A browser's word on nothing but addresses finds nobody.
+        named = event.trusted or any(kind_of(i) not in ADDRESSES for i in event.identifiers)
+        return change if named else None
+
+    def _decide(self, event: Event) -> Change:
         usable = [i for i in event.identifiers if not self._is_blocked(i)]
         # A browser's word on an address neither finds nor joins a profile.
         naming = usable if event.trusted else [i for i in usable if kind_of(i) not in ADDRESSES]

@@ -1,10 +1,10 @@
 """The use cases of profile: take events in, and answer who somebody is."""
 
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from libs.errors import FailedPrecondition, NotFound
+from libs.ids import new_uuid
 from services.profile.domain import Event, Ledger, Profile, identifiers_in
 from services.profile.ports import Directory, History, People, Step
 
@@ -24,7 +24,7 @@ async def apply_events(people: People, events: Sequence[Event]) -> Applied:
     if not fresh:
         return Applied(0, len(events), 0)
     owners, profiles = await people.lock(identifiers_in(fresh))
-    ledger = Ledger(profiles, owners, lambda: str(uuid.uuid4()))
+    ledger = Ledger(profiles, owners, new_uuid)
     for event in fresh:
         ledger.apply(event)
     changes = ledger.changes()

@@ -239,9 +239,10 @@ class SqlPeople:
         """The trace that a change continues: its first event's that has one."""
         if not self._traced:
             return None
-        found = (self._traced[e.event_id] for e in change.events if e.event_id in self._traced)
-        traceparent = next(found, None)
-        return {"traceparent": traceparent} if traceparent else None
+        for event in change.events:
+            if event.event_id in self._traced:
+                return {"traceparent": self._traced[event.event_id]}
+        return None
 
     def _tell(
         self,

@@ -1,7 +1,5 @@
 """Between the contracts' messages and the domain."""
 
-from collections.abc import Iterable
-
 import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
@@ -27,6 +25,7 @@ UPDATED = "tessera.profile.v1.ProfileUpdated"
 CLOCK = "tessera.profile.v1.ClockAdvanced"
 TRANSITION = "tessera.segment.v1.TransitionOccurred"
 
+_TRACK = event_pb2.EVENT_TYPE_TRACK
 # Pages and screens have names of their own: rules know all of them as one event.
 _EVENT_NAMES = {
     event_pb2.EVENT_TYPE_PAGE: "Page Viewed",
@@ -58,22 +57,24 @@ def update_of(record: bytes) -> Update:
 
 def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
     """A step from the contract."""
+    # Most steps are one event: what is empty is not gone through.
+    traits, consent = pb.trait_changes, pb.consent_changes
     return Update(
         profile_id=pb.profile_id,
         revision=pb.revision,
         moved=pb.moved,
         more=pb.more,
         merged_into=pb.merged_into or None,
-        occurrences=tuple(_occurrences(pb.events)),
-        traits=tuple((change.name, _fact(change)) for change in pb.trait_changes),
-        consent=tuple(pb.consent_changes.items()),
+        occurrences=tuple([_occurrence(event) for event in pb.events]),
+        traits=tuple([(change.name, _fact(change)) for change in traits]) if traits else (),
+        consent=tuple(consent.items()) if consent else (),
     )
 
 
-def _occurrences(events: Iterable[ingest_events_pb2.EventCollected]) -> Iterable[Occurrence]:
-    for event in events:
-        name = event.name if event.type == event_pb2.EVENT_TYPE_TRACK else _EVENT_NAMES.get(event.type, "")
-        yield Occurrence(event.event_id, name, micros(event.event_time), event.properties_json)
+def _occurrence(event: ingest_events_pb2.EventCollected) -> Occurrence:
+    kind = event.type
+    name = event.name if kind == _TRACK else _EVENT_NAMES.get(kind, "")
+    return Occurrence(event.event_id, name, micros(event.event_time), event.properties_json)
 
 
 def _fact(change: profile_events_pb2.TraitChange) -> Fact:

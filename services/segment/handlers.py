@@ -16,7 +16,7 @@ from services.segment.domain import (
     TriggerDefinition,
     Update,
 )
-from services.segment.evaluation import Plan
+from services.segment.evaluation import Key, Plan
 from services.segment.ports import Definitions, Histories, Members, States
 from services.segment.rules import RuleError, parse_rule
 
@@ -172,6 +172,8 @@ class _Life:
         self._before = before
         self._now = now
         self._old: State | None = None
+        # None: more has changed than what is taken here.
+        self._touched: set[Key] | None = None if state.changed else set()
 
     @property
     def is_due(self) -> bool:
@@ -195,10 +197,11 @@ class _Life:
                 continue
             if self._old is None or update.revision > self._old.revision:
                 self.meet()
-            self._plan.apply(self.state, update)
+            self._plan.apply(self.state, update, set() if self._touched is None else self._touched)
 
     def forget(self) -> None:
         """Start anew, with nothing but what was told to others."""
+        self._touched = None
         old = self._old = self.state
         self.state = State(
             old.profile_id, writes=old.writes, as_of=old.as_of, memberships=old.memberships, due=old.due
@@ -219,7 +222,7 @@ class _Life:
     def arrive(self) -> None:
         """Let time pass up to the clock; without one, nothing is decided before it comes."""
         if self._now:
-            self.transitions += self._plan.advance(self.state, self._now, self._before)
+            self.transitions += self._plan.advance(self.state, self._now, self._before, self._touched)
         else:
             self.state.due = None if self.state.open else 0
 

@@ -19,6 +19,7 @@ comes later than that, by a day at most; never for a wait that was over before t
 """
 
 from services.segment.evaluation.plan import Plan
+from services.segment.evaluation.readers import Key
 from services.segment.evaluation.series import BASE_KEEP, TrackedSeries, needed_series
 
-__all__ = ["BASE_KEEP", "Plan", "TrackedSeries", "needed_series"]
+__all__ = ["BASE_KEEP", "Key", "Plan", "TrackedSeries", "needed_series"]

@@ -1,7 +1,6 @@
 """All definitions together, and how they move a person's state."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from services.segment.domain import (
     SECOND,
@@ -17,13 +16,13 @@ from services.segment.domain import (
     TriggerDefinition,
     Update,
     set_fact,
-    values_at,
 )
-from services.segment.evaluation.features import Features, Located, series_in
+from services.segment.evaluation.features import Features, Located
 from services.segment.evaluation.history import SingleRule
+from services.segment.evaluation.readers import CONSENT, Key, Readers
 from services.segment.evaluation.series import LATE, Collector, TrackedSeries
 from services.segment.evaluation.waits import Wait
-from services.segment.rules import Feature, RuleSet, parse_rule
+from services.segment.rules import Feature, parse_rule
 
 # So many window ends are gone through at once; the rest stay due.
 _MOST_STEPS = 1000
@@ -50,12 +49,8 @@ class Plan:
         rules = {s.segment_id: parse_rule(s.expression) for s in segments}
         self._plans = {s.segment_id: s.plan for s in segments}
         self._segments = frozenset(rules)
-        self._rules = RuleSet(rules)
-        self._features = self._located(self._rules.features)
-        self._windows: dict[int, set[int]] = defaultdict(set)
-        for f in self._features.located:
-            if f.window is not None:
-                self._windows[f.series_id].add(f.window)
+        self._readers = Readers(rules, self._located)
+        self._windows = self._readers.windows
         self._waits = [Wait.of(trigger, self._ids) for trigger in triggers]
         self._starts = frozenset(t.event_name for t in triggers)
         conditions = {t.trigger_id: parse_rule(t.condition) for t in triggers if t.condition}
@@ -90,8 +85,11 @@ class Plan:
 
     # ---- taking updates in
 
-    def apply(self, state: State, update: Update) -> None:
-        """Let one step of the profile's life change its state; nothing is evaluated yet."""
+    def apply(self, state: State, update: Update, touched: set[Key]) -> None:
+        """Let one step of the profile's life change its state; nothing is evaluated yet.
+
+        What rules may read of the change is added to `touched`.
+        """
         if not state.revision:
             state.plan = self.version
         state.revision = update.revision
@@ -101,19 +99,21 @@ class Plan:
             state.bury(update.merged_into)
             return
         for occurrence in update.occurrences:
-            self._take(state, occurrence)
+            self._take(state, occurrence, touched)
         if update.moved:
             return
         for name, fact in update.traits:
             set_fact(state.traits, name, fact)
+            touched.add(name)
         if update.consent:
+            touched.add(CONSENT)
             # The update does not say when: with the last of the events that it tells.
             said = max(((o.time, o.event_id) for o in update.occurrences), default=(0, b""))
             for purpose, granted in update.consent:
                 set_fact(state.consent, purpose, Fact(granted, *said))
 
-    def _take(self, state: State, occurrence: Occurrence) -> None:
-        moment = occurrence.time, occurrence.event_id
+    def _take(self, state: State, occurrence: Occurrence, touched: set[Key]) -> None:
+        time, event_id = moment = occurrence.time, occurrence.event_id
         if state.first is None or moment < state.first:
             state.first = moment
         found = self._collector.series_of(occurrence)
@@ -123,18 +123,33 @@ class Plan:
             series = state.series.get(series_id)
             if series is None:
                 series = state.series[series_id] = SeriesState()
-            series.add((*moment, number))
+            series.add((time, event_id, number))
+            self._foresee(state, series_id, time)
+            touched.add(series_id)
         state.news.append(occurrence)
         if occurrence.name in self._starts:
-            state.waiting[occurrence.event_id] = occurrence.properties
+            state.waiting[event_id] = occurrence.properties
+
+    def _foresee(self, state: State, series_id: int, time: int) -> None:
+        """Note when an event of a series will next change something by itself."""
+        fold_at = time + self._tracked[series_id].keep
+        if state.fold_at is None or fold_at < state.fold_at:
+            state.fold_at = fold_at
+        for window in self._windows.get(series_id, ()):
+            end = time + window
+            if end > state.as_of and (state.window_end is None or end < state.window_end):
+                state.window_end = end
 
     # ---- letting time pass
 
-    def advance(self, state: State, now: int, arrival: int = 0) -> list[Transition]:
+    def advance(
+        self, state: State, now: int, arrival: int = 0, touched: Collection[Key] | None = None
+    ) -> list[Transition]:
         """Bring a state to `now`; returns what happened, in order for each definition.
 
-        `arrival` is the clock at which its news came, 0 where there was none yet. It may be left
-        before `now`, and due again at once, where very much happens on the way.
+        `arrival` is the clock at which its news came, 0 where there was none yet; `touched` is all that
+        the news changed, None where that is not known. It may be left before `now`, and due again at
+        once, where very much happens on the way.
         """
         if state.open:
             state.due = None
@@ -144,22 +159,30 @@ class Plan:
         since = state.as_of or arrival or now
         now = max(now, since)
         start = reached = max(since, arrival) if state.changed else since
+        is_older = state.plan < self.version
+        if is_older:
+            # What an older plan foresaw does not count.
+            touched, state.fold_at, state.window_end = None, start, since
         self._fold(state, start)
         known = self._known(state.plan)
-        transitions = self._evaluate(state, reached, known, came=True) if state.changed else []
-        end = self._next_window_end(state, reached)
+        transitions: list[Transition] = []
+        if state.changed:
+            transitions = self._evaluate(state, reached, known, touched, came=True)
+        end = self._window_end(state, reached)
         for _ in range(_MOST_STEPS):
             if end is None or end > now:
                 reached = now
                 break
-            transitions += self._evaluate(state, end, known)
+            transitions += self._evaluate(state, end, known, self._leaving(state, end))
             reached = end
-            end = self._next_window_end(state, reached)
+            end = self._window_end(state, reached)
         transitions += self._triggered(state, since, start, reached)
-        if reached == now and state.plan < self.version:
+        if is_older and reached == now:
             transitions += self._redefine(state, now, known)
             state.plan = self.version
-        self._settle(state, reached, end)
+            for series_id in state.series.keys() - self._tracked.keys():
+                del state.series[series_id]
+        self._settle(state, reached)
         return transitions
 
     def _close(self, state: State, now: int) -> list[Transition]:
@@ -177,50 +200,69 @@ class Plan:
     def _redefine(self, state: State, now: int, known: frozenset[str]) -> list[Transition]:
         """Decide on what is new, changed or gone since the plan that the state is of."""
         others = (self._segments | state.memberships.keys()) - known
-        return self._evaluate(state, now, others, reason=ExitReason.DEFINITION)
+        return self._evaluate(state, now, others, None, reason=ExitReason.DEFINITION)
 
-    def _settle(self, state: State, now: int, end: int | None) -> None:
+    def _settle(self, state: State, now: int) -> None:
         """Note that time has passed, and drop what nothing will ask for again.
 
-        Time alone may next change something when a window ends, at `end`, or a wait is over.
+        Time alone may next change something when a window ends or a wait is over.
         """
         state.as_of = now
         state.changed = False
         state.news.clear()
-        for series_id in state.series.keys() - self._tracked.keys():
-            del state.series[series_id]
         self._fold(state, now)
-        waits = [over for wait in self._waits for over in wait.over(state, now)]
-        waiting = {event_id for _, event_id in waits}
-        state.waiting = {event_id: p for event_id, p in state.waiting.items() if event_id in waiting}
-        dues = [due for due, _ in waits]
-        state.due = min(dues if end is None else [*dues, end], default=None)
+        state.due = state.window_end
+        if self._waits or state.waiting:
+            waits = [over for wait in self._waits for over in wait.over(state, now)]
+            waiting = {event_id for _, event_id in waits}
+            state.waiting = {event_id: p for event_id, p in state.waiting.items() if event_id in waiting}
+            dues = [due for due, _ in waits]
+            state.due = min(dues if state.due is None else [*dues, state.due], default=None)
 
     def _fold(self, state: State, now: int) -> None:
+        if state.fold_at is None or state.fold_at > now:
+            return
+        state.fold_at = None
         for series_id, series in state.series.items():
             tracked = self._tracked.get(series_id)
             if tracked is not None:
                 series.fold(now - tracked.keep)
+                if series.entries:
+                    fold_at = series.entries[0][0] + tracked.keep
+                    state.fold_at = fold_at if state.fold_at is None else min(fold_at, state.fold_at)
 
-    def _next_window_end(self, state: State, after: int) -> int | None:
-        """When the next event leaves one of the windows."""
-        ends = []
-        for series_id, windows in self._windows.items():
-            series = series_in(state, series_id)
-            if not series.entries:
+    def _window_end(self, state: State, after: int) -> int | None:
+        """When the next event leaves one of the windows; looked for only where the last one found is past."""
+        if state.window_end is not None and state.window_end <= after:
+            state.window_end = min(self._window_ends(state, after), default=None)
+        return state.window_end
+
+    def _window_ends(self, state: State, after: int) -> Iterator[int]:
+        for series_id, series in state.series.items():
+            entries = series.entries
+            if not entries:
                 continue
-            oldest, newest = series.entries[0][0], series.entries[-1][0]
-            for window in windows:
-                if newest > after - window >= oldest:
-                    ends.append(series.entries[series.first_after(after - window)][0] + window)
-                elif oldest > after - window:
-                    ends.append(oldest + window)
-        return min(ends, default=None)
+            oldest, newest = entries[0][0], entries[-1][0]
+            for window in self._windows.get(series_id, ()):
+                if oldest > after - window:
+                    yield oldest + window
+                elif newest > after - window:
+                    yield entries[series.first_after(after - window)][0] + window
+
+    def _leaving(self, state: State, end: int) -> list[Key]:
+        """The series of which an event leaves a window at a time."""
+        return [
+            series_id
+            for series_id, series in state.series.items()
+            if any(series.has_at(end - window) for window in self._windows.get(series_id, ()))
+        ]
 
     # ---- triggers
 
     def _triggered(self, state: State, since: int, start: int, now: int) -> list[Transition]:
         """The waits that are over by now, and were not when time last passed."""
+        if not self._waits:
+            return []
         news = [o for o in state.news if o.name in self._starts]
         return [t for wait in self._waits for t in self._over(state, wait, since, start - LATE, now, news)]
 
@@ -256,19 +298,29 @@ class Plan:
         state: State,
         now: int,
         among: Collection[str],
+        touched: Collection[Key] | None,
         came: bool = False,
         reason: ExitReason = ExitReason.RULE,
     ) -> list[Transition]:
-        """Enter and leave some segments; what came decides its time, and otherwise it is now."""
-        values = self._features.values(state, now)
-        holding = self._rules.evaluate(values_at(state.traits), values_at(state.consent), values)
-        held = {segment_id for segment_id in holding if segment_id in among}
-        left = sorted(segment_id for segment_id in state.memberships.keys() - held if segment_id in among)
+        """Enter and leave some segments; what came decides its time, and otherwise it is now.
+
+        Only those are asked whose rules read something of `touched`, all where that is None.
+        """
+        asked, held = self._readers.holding(state, now, touched)
+        members = state.memberships
+        # What is asked of all concerns also what is no segment any more.
+        left = [
+            id_ for id_ in members if id_ in among and id_ not in held and (touched is None or id_ in asked)
+        ]
+        if came and not state.as_of and touched is not None:
+            # Somebody new: what nothing has touched is as it is for anybody.
+            held = {*held, *(self._readers.by_default - asked)}
+        new = [id_ for id_ in held if id_ in among and id_ not in members]
         transitions = []
-        for segment_id in left:
+        for segment_id in sorted(left):
             time = self._alone[segment_id].since(state, now, held=False)[0] if came else now
             transitions.append(_left(state, segment_id, time, reason))
-        return transitions + [self._enter(state, id_, now) for id_ in sorted(held - state.memberships.keys())]
+        return transitions + [self._enter(state, id_, now) for id_ in sorted(new)]
 
     def _enter(self, state: State, segment_id: str, now: int) -> Transition:
         membership = Membership(*self._alone[segment_id].since(state, now, held=True))

@@ -54,7 +54,7 @@ def number_at(properties: Mapping[str, Any], path: str) -> int | float | None:
     """The number that a series keeps of an event; None where there is none, or it is not finite."""
     value: Any = properties
     for name in path.split("."):
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return None
         value = value.get(name)
     if type(value) is int:

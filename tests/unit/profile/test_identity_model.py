@@ -4,10 +4,11 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.profile.domain import Event, Profile
 from tests.unit.profile.people import MemoryPeople, event

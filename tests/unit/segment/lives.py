@@ -1,13 +1,14 @@
 """Random lives of a few people, told as profile tells them."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count, islice
 from random import Random
 from typing import Any
 from uuid import UUID
 
 import orjson
+from msgspec.structs import replace
 
 from services.segment.domain import Fact, Occurrence, Update
 from tests.unit.segment.model import DAY, HOUR, SECOND, Happened

@@ -211,7 +211,7 @@ class World:
                 continue
             rebuilt = State(profile_id)
             for update in history:
-                self.plan.apply(rebuilt, update)
+                self.plan.apply(rebuilt, update, set())
             streamed = deepcopy(streamed)
             for state in (streamed, rebuilt):
                 self.plan.advance(state, clock, clock)
@@ -232,6 +232,8 @@ def _essence(state: State) -> dict[str, object]:
         "merged_into",
         "waiting",
         "due",
+        "window_end",
+        "fold_at",
     )
     return {"members": state.memberships.keys(), **{name: getattr(state, name) for name in fields}}
 

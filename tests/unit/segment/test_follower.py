@@ -17,7 +17,7 @@ from services.segment.domain import (
     TriggerDefinition,
     Update,
 )
-from services.segment.evaluation import Plan, TrackedSeries, needed_series
+from services.segment.evaluation import Key, Plan, TrackedSeries, needed_series
 from services.segment.evaluation import plan as evaluation
 from services.segment.handlers import Follower
 from tests.unit.segment.fakes import FakeHistories, FakeStates
@@ -281,8 +281,9 @@ async def test_many_events_of_one_person_do_not_cost_their_square() -> None:
     begun = time.perf_counter()
     for number in range(50_000):
         at = START + number * 10 * SECOND
-        plan.apply(state, Update(ADA, number + 1, occurrences=(event(number, "View", at),)))
-        plan.advance(state, at, at)
+        touched: set[Key] = set()
+        plan.apply(state, Update(ADA, number + 1, occurrences=(event(number, "View", at),)), touched)
+        plan.advance(state, at, at, touched)
     seconds = time.perf_counter() - begun
 
     assert {"a", "b"} == state.memberships.keys()
