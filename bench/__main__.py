@@ -1,55 +1,130 @@
-"""`make bench`: runs the benchmarks and prints their figures beside the yardstick's."""
+"""`make bench`: runs the benchmarks and prints their figures beside the goals and the yardstick's.
+
+`ARGS="rate latency"` runs some of them alone; all of them take about half an hour.
+"""
 
 import argparse
 import asyncio
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import pipeline, yardstick
+from bench import demo, messages, pipeline, yardstick
 
 _MS = 1000
+_MB = 1_000_000
+
+
+class Row(NamedTuple):
+    """One figure."""
+
+    what: str
+    least: str
+    aim: str
+    figure: str
+
+
+def rate(a: argparse.Namespace) -> Iterator[Row]:
+    """Ingest to membership, ours and the yardstick in turn, since the machine's speed drifts."""
+    ratios, rates, costs = [], [], ""
+    for _ in range(a.rounds):
+        yard = yardstick.events_per_second(a.events)
+        ours = asyncio.run(pipeline.throughput(a.events))
+        rates.append(f"{ours.events_per_second:,.0f} of {yard or 0:,.0f}/s")
+        costs = ", ".join(f"{name} {cpu:.0f}" for name, cpu in ours.cpu_us_per_event.items())
+        if yard:
+            ratios.append(ours.events_per_second / yard)
+    ratio = f"{pipeline.median(ratios):.2f} ({'; '.join(rates)})" if ratios else "; ".join(rates)
+    yield Row("ingest → profile → segment, × the yardstick", "0.5", "1.0", ratio)
+    yield Row("CPU µs an event, the last round", "", "", costs)
+
+
+def kafka(a: argparse.Namespace) -> Iterator[Row]:
+    """The same through Kafka, in turn with the embedded log."""
+    ratios, rates = [], []
+    for _ in range(a.rounds):
+        embedded = asyncio.run(pipeline.throughput(a.events)).events_per_second
+        there = asyncio.run(pipeline.throughput(a.events, log="kafka")).events_per_second
+        ratios.append(there / embedded)
+        rates.append(f"{there:,.0f} of {embedded:,.0f}/s")
+    yield Row(
+        "through Kafka, × embedded", "0.77", "> 1", f"{pipeline.median(ratios):.2f} ({'; '.join(rates)})"
+    )
+
+
+def latency(a: argparse.Namespace) -> Iterator[Row]:
+    """From the acknowledgement to the membership that a call returns, under a steady load."""
+    found = asyncio.run(pipeline.latency(a.seconds))
+    yield Row(
+        "accepted → membership readable, 500 events/s, ms", "p50 25, p99 100", "p50 8, p99 30", _shares(found)
+    )
+
+
+def delays(a: argparse.Namespace) -> Iterator[Row]:
+    """From a cause to its message."""
+    found = asyncio.run(messages.delays(a.seconds))
+    yield Row("trigger due → message at a connector, ms", "p99 1,000", "p99 200", _shares(found.trigger))
+    yield Row(
+        "accepted → message at a connector (segment entry), ms", "p99 500", "p99 100", _shares(found.entry)
+    )
+
+
+def profiles(a: argparse.Namespace) -> Iterator[Row]:
+    """The rate with a million profiles there, and with ten thousand."""
+    few = asyncio.run(pipeline.throughput(a.events, people=10_000, known=10_000)).events_per_second
+    many = asyncio.run(pipeline.throughput(a.events, people=1_000_000, known=1_000_000)).events_per_second
+    figure = f"{many / few:.2f} ({many:,.0f} of {few:,.0f}/s)"
+    yield Row("1,000,000 profiles, × the rate at 10,000", "0.6", "0.9", figure)
+
+
+def memory(a: argparse.Namespace) -> Iterator[Row]:
+    """What all processes hold together."""
+    rest, after = asyncio.run(pipeline.memory(1_000_000))
+    yield Row("memory at rest, MB", "600", "400", f"{rest / _MB:,.0f}")
+    more = f"+ {after / rest - 1:.0%} ({after / _MB:,.0f} MB)"
+    yield Row("memory after 1,000,000 events", "+ 20 %", "+ 5 %", more)
+
+
+def demos(a: argparse.Namespace) -> Iterator[Row]:
+    """The demo over the sample shop and over Online Retail."""
+    yield Row("demo, sample shop, environment set up, s", "60", "30", f"{demo.sample_shop():.1f}")
+    if found := demo.online_retail():
+        seconds, per_second = found
+        yield Row(
+            "Online Retail, replay to last membership, s", "180", "60", f"{seconds:.1f} ({per_second:,.0f}/s)"
+        )
+
+
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    each.__name__: each for each in (rate, kafka, latency, delays, profiles, memory, demos)
+}
+
+
+def _shares(found: list[float]) -> str:
+    shares = ", ".join(f"p{s * 100:.0f} {pipeline.percentile(found, s) * _MS:,.1f}" for s in (0.5, 0.9, 0.99))
+    return f"{shares} ({len(found)})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000, help="events of a throughput run")
-    parser.add_argument("--rounds", type=int, default=3, help="throughput runs, each beside the yardstick's")
     parser.add_argument(
-        "--latency", type=float, default=20, help="seconds of the latency run; 0 leaves it out"
+        "benchmark", nargs="*", help=f"some of: {', '.join(BENCHMARKS)}; all when none is named"
     )
+    parser.add_argument("--events", type=int, default=200_000, help="events of a throughput run")
+    parser.add_argument("--rounds", type=int, default=3, help="throughput runs, each beside the yardstick's")
+    parser.add_argument("--seconds", type=float, default=30, help="seconds of a run under a steady load")
     arguments = parser.parse_args()
+    if unknown := set(arguments.benchmark) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    table = Table("what", "at least", "aim", "measured", title="Tessera's benchmarks")
     console = Console()
-    console.print(throughput_table(arguments.events, arguments.rounds))
-    if arguments.latency:
-        found = asyncio.run(pipeline.latency(arguments.latency))
-        shares = ", ".join(f"p{s:.0%} {pipeline.percentile(found, s) * _MS:.1f}" for s in (0.5, 0.9, 0.99))
-        console.print(f"event acknowledged to membership readable, 500 events/s, ms: {shares} ({len(found)})")
-
-
-def throughput_table(events: int, rounds: int) -> Table:
-    """Ours and the yardstick in turn, since the machine's speed drifts."""
-    table = Table(title=f"ingest to membership, {events:,} events, 100 segments")
-    for column in ("round", "events/s", "acknowledged/s", "yardstick", "ratio", "CPU µs an event", "MB"):
-        table.add_column(column)
-    ratios = []
-    for number in range(1, rounds + 1):
-        yard = yardstick.events_per_second(events)
-        ours = asyncio.run(pipeline.throughput(events))
-        if yard:
-            ratios.append(ours.events_per_second / yard)
-        table.add_row(
-            str(number),
-            f"{ours.events_per_second:,.0f}",
-            f"{ours.acknowledged_per_second:,.0f}",
-            f"{yard:,.0f}" if yard else "-",
-            f"{ratios[-1]:.2f}" if yard else "-",
-            ", ".join(f"{name} {cpu:.0f}" for name, cpu in ours.cpu_us_per_event.items()),
-            f"{ours.memory_bytes / 1e6:.0f}",
-        )
-    if ratios:
-        table.caption = f"median ratio {pipeline.median(ratios):.2f}"
-    return table
+    for name in arguments.benchmark or BENCHMARKS:
+        for row in BENCHMARKS[name](arguments):
+            console.print(f"{row.what}: {row.figure}", highlight=False)
+            table.add_row(*row)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,21 @@ def batches(events: int, people: int, size: int = 500, seed: int = 7) -> Iterato
         yield batch
 
 
+def first_events(people: int, size: int = 500) -> Iterator[list[event_pb2.Event]]:
+    """One event of each of `people` people, by the user ids that `batches` gives them."""
+    for first in range(0, people, size):
+        yield [
+            event_pb2.Event(
+                type=event_pb2.EVENT_TYPE_TRACK,
+                name=NAMES[person % len(NAMES)],
+                user_id=f"user-{person}",
+                message_id=f"first-{person}",
+                properties_json=b'{"price": 10.5}',
+            )
+            for person in range(first, min(first + size, people))
+        ]
+
+
 def _event(rng: random.Random, person: int) -> event_pb2.Event:
     event = event_pb2.Event(
         message_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),

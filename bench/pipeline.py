@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import grpc
@@ -32,30 +33,54 @@ class Throughput:
     """From the first event sent to the last membership written."""
     cpu_us_per_event: dict[str, float]
     memberships: int
-    memory_bytes: int
 
 
-async def throughput(events: int, people: int = 20_000, segments: int = 100) -> Throughput:
-    """Send events as fast as they are acknowledged, and wait until all have had their effects."""
-    async with stack.running(SERVICES) as clients:
+async def throughput(
+    events: int, people: int = 20_000, segments: int = 100, log: str = "postgres", known: int = 0
+) -> Throughput:
+    """Send events as fast as they are acknowledged, and wait until all have had their effects.
+
+    `known` people are there before, with an event each; those who then come are among them.
+    """
+    with stack.event_log(log) as given:
+        async with stack.running(SERVICES, given) as clients:
+            key = await stack.write_key(clients)
+            await define(clients, load.segments(segments))
+            if known:
+                await _send(clients, key, load.first_events(known))
+                await lag.drain(clients.running, "segment")
+            return await _measured(clients, key, events, people)
+
+
+async def _measured(clients: Clients, key: str, events: int, people: int) -> Throughput:
+    batches = list(load.batches(events, people))
+    before, started = stack.cpu_seconds(clients), time.perf_counter()
+    await _send(clients, key, batches)
+    acknowledged = time.perf_counter() - started
+    await lag.drain(clients.running, "segment")
+    total = time.perf_counter() - started
+    after = stack.cpu_seconds(clients)
+    listed = await (await clients.segment()).ListSegments(segment.ListSegmentsRequest())
+    return Throughput(
+        events,
+        events / acknowledged,
+        events / total,
+        {name: (after[name] - before[name]) / events * 1e6 for name in after},
+        sum(one.member_count for one in listed.segments),
+    )
+
+
+async def memory(events: int, people: int = 20_000) -> tuple[int, int]:
+    """The memory of a whole Tessera at rest, and after so many events, in bytes."""
+    async with stack.running() as clients:
+        await asyncio.sleep(10)
+        rest = stack.memory_bytes(clients)
         key = await stack.write_key(clients)
-        await _define(clients, load.segments(segments))
-        batches = list(load.batches(events, people))
-        before, started = stack.cpu_seconds(clients), time.perf_counter()
-        await _send(clients, key, batches)
-        acknowledged = time.perf_counter() - started
-        await lag.drain(clients.running, "segment")
-        total = time.perf_counter() - started
-        after = stack.cpu_seconds(clients)
-        listed = await (await clients.segment()).ListSegments(segment.ListSegmentsRequest())
-        return Throughput(
-            events,
-            events / acknowledged,
-            events / total,
-            {name: (after[name] - before[name]) / events * 1e6 for name in after},
-            sum(one.member_count for one in listed.segments),
-            stack.memory_bytes(clients),
-        )
+        await define(clients, load.segments(100))
+        await _send(clients, key, load.batches(events, people))
+        await lag.drain(clients.running)
+        await asyncio.sleep(10)
+        return rest, stack.memory_bytes(clients)
 
 
 async def latency(seconds: float, per_second: int = 500) -> list[float]:
@@ -63,8 +88,8 @@ async def latency(seconds: float, per_second: int = 500) -> list[float]:
     async with stack.running(SERVICES) as clients:
         key = await stack.write_key(clients)
         probe = segment_pb2.Segment(segment_id="probe", expression='events("Probe").count() > 0')
-        await _define(clients, [*load.segments(100), probe])
-        background = asyncio.create_task(_steady(clients, key, seconds, per_second))
+        await define(clients, [*load.segments(100), probe])
+        background = asyncio.create_task(steady(clients, key, seconds, per_second))
         found = []
         for number in itertools.count():
             if background.done():
@@ -75,13 +100,14 @@ async def latency(seconds: float, per_second: int = 500) -> list[float]:
         return sorted(found)
 
 
-async def _define(clients: Clients, segments: list[segment_pb2.Segment]) -> None:
+async def define(clients: Clients, segments: list[segment_pb2.Segment]) -> None:
+    """Put segments."""
     stub = await clients.segment()
     for one in segments:
         await stub.PutSegment(segment.PutSegmentRequest(segment=one))
 
 
-async def _send(clients: Clients, key: str, batches: list[list[event_pb2.Event]]) -> None:
+async def _send(clients: Clients, key: str, batches: Iterable[list[event_pb2.Event]]) -> None:
     stub = await clients.ingest()
     waiting = iter(batches)
 
@@ -93,7 +119,7 @@ async def _send(clients: Clients, key: str, batches: list[list[event_pb2.Event]]
     await asyncio.gather(*(client() for _ in range(_CLIENTS)))
 
 
-async def _steady(clients: Clients, key: str, seconds: float, per_second: int) -> None:
+async def steady(clients: Clients, key: str, seconds: float, per_second: int) -> None:
     """Send batches of 25 events at an even pace."""
     stub = await clients.ingest()
     size = 25

@@ -1,35 +1,85 @@
-"""A Tessera of its own for a benchmark: embedded, in a temporary folder, on free ports."""
+"""A `tessera up` of its own for a benchmark: in a temporary folder, on free ports, over either log."""
 
+import asyncio
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psutil
 
 from libs.cli.clients import Clients, connect
 from libs.cli.home import Home
-from libs.cli.log_lines import open_log
-from libs.cli.ports import Ports
-from libs.cli.stack import Stack
-from libs.cli.terminal import out
+from libs.cli.ports import SERVICES
+from libs.cli.running import Running
+from libs.errors import FailedPrecondition
 from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as ingest
+from tests import kafka
+
+_READY_SECONDS = 120
 
 
 @asynccontextmanager
-async def running(services: Sequence[str]) -> AsyncIterator[Clients]:
-    """Start the services, and stop them at the end."""
+async def running(
+    services: Sequence[str] = SERVICES, given: Mapping[str, str] | None = None
+) -> AsyncIterator[Clients]:
+    """Start the services, and stop them at the end. `given` is set in their environment."""
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         home = Home.at(Path(folder) / "home")
         home.create()
-        with open_log(home.log, out, "nothing") as log:
-            async with Stack(home, Ports.free(), log, given=os.environ, services=services) as stack:
-                if late := await stack.wait_until_ready():
-                    raise RuntimeError(f"not ready: {', '.join(late)}; see {home.log}")
-                async with connect(home.folder, deadline_seconds=60) as clients:
-                    yield clients
+        process = _start(home, services, given or {})
+        try:
+            await _ready(home, process)
+            async with connect(home.folder, deadline_seconds=60) as clients:
+                yield clients
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+
+
+def _start(home: Home, services: Sequence[str], given: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    left_out = [part for name in SERVICES if name not in services for part in ("--without", name)]
+    own = {k: v for k, v in os.environ.items() if not k.endswith(("DATABASE_URL", "EVENT_LOG_URL"))}
+    tessera = Path(sys.executable).with_name("tessera")
+    return subprocess.Popen(
+        [tessera, "up", "--home", home.folder, "--port-base", "0", *left_out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**own, **given},
+    )
+
+
+async def _ready(home: Home, process: subprocess.Popen[bytes]) -> None:
+    async with asyncio.timeout(_READY_SECONDS):
+        while True:
+            if process.poll() is not None:
+                raise RuntimeError(f"tessera up has ended: {home.log.read_text()[-2000:]}")
+            try:
+                if Running.read(home).ready:
+                    return
+            except FailedPrecondition:
+                pass
+            await asyncio.sleep(0.1)
+
+
+@contextmanager
+def event_log(name: str) -> Iterator[dict[str, str]]:
+    """What chooses a log: `postgres`, or `kafka` with a broker of its own."""
+    if name == "postgres":
+        yield {}
+        return
+    kafka.prepare()
+    with tempfile.TemporaryDirectory(prefix="tessera-bench-kafka-") as folder:
+        broker = kafka.KafkaBroker(Path(folder) / "kafka")
+        broker.start()
+        try:
+            yield {"EVENT_LOG_URL": f"kafka://{broker.bootstrap}"}
+        finally:
+            broker.stop()
 
 
 async def write_key(clients: Clients) -> str:
@@ -41,20 +91,36 @@ async def write_key(clients: Clients) -> str:
 
 def cpu_seconds(clients: Clients) -> dict[str, float]:
     """The processor time that each service and PostgreSQL have used so far, in seconds."""
-    found = {
-        name: seconds_of(psutil.Process(service.process_id))
-        for name, service in clients.running.services.items()
-        if service.process_id
-    }
-    servers = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "postgres"]
-    mine = [p for p in servers if _is_mine(p, clients)]
-    return {**found, "postgres": sum(seconds_of(process) for process in mine)}
+    named = {s.process_id: name for name, s in clients.running.services.items() if s.process_id}
+    found = dict.fromkeys([*named.values(), "postgres"], 0.0)
+    for process in _processes(clients):
+        name = named.get(process.pid) or ("postgres" if _is_postgres(process) else None)
+        if name:
+            found[name] += seconds_of(process)
+    return found
 
 
 def memory_bytes(clients: Clients) -> int:
-    """The memory that the services hold for themselves alone, in bytes (unique set size)."""
-    ids = [service.process_id for service in clients.running.services.values() if service.process_id]
-    return sum(int(psutil.Process(process_id).memory_full_info().uss) for process_id in ids)
+    """The memory of `tessera up` and all that it started, in bytes; what they share counts once (PSS)."""
+    total = 0
+    for process in _processes(clients):
+        try:
+            total += int(process.memory_full_info().pss)
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _processes(clients: Clients) -> list[psutil.Process]:
+    up = psutil.Process(clients.running.process_id)
+    return [up, *up.children(recursive=True)]
+
+
+def _is_postgres(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "postgres"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def seconds_of(process: psutil.Process) -> float:
@@ -64,11 +130,3 @@ def seconds_of(process: psutil.Process) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
-
-
-def _is_mine(process: psutil.Process, clients: Clients) -> bool:
-    try:
-        own = psutil.Process(clients.running.process_id)
-        return own in process.parents()
-    except psutil.NoSuchProcess:
-        return False

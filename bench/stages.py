@@ -42,7 +42,7 @@ from services.segment import app as segment_app
 from services.segment import convert as segment_convert
 from services.segment.consumer import UpdateHandler
 from services.segment.histories import ProfileHistories
-from services.segment.repository import SqlDefinitions
+from services.segment.repository import Plans, SqlDefinitions
 from tessera.ingest.v1 import event_pb2
 
 PARTITIONS = 8
@@ -105,10 +105,11 @@ class Stages:
         """Evaluate them."""
         settings = self._settings("segment", topics.PROFILE_UPDATES, topics.SEGMENT_DEAD_LETTERS)
 
+        # Nothing is rebuilt here, so nobody asks profile.
+        plans, nobody = Plans(self._database), ProfileHistories.__new__(ProfileHistories)
+
         def handler() -> UpdateHandler:
-            # Nothing is rebuilt here, so nobody asks profile.
-            nobody = ProfileHistories.__new__(ProfileHistories)
-            return UpdateHandler(self._database, nobody, PARTITIONS)
+            return UpdateHandler(plans, nobody, PARTITIONS)
 
         await self._run(settings, Consumer(self._database, self._log, settings, handler))
 

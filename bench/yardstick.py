@@ -10,9 +10,14 @@ import orjson
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def data() -> Path:
+    """The folder of what is not part of the project: the prototype, and real data."""
+    return Path(os.environ.get("TESSERA_DATA", ROOT.parent / "shared"))
+
+
 def script() -> Path:
-    """Where the prototype lies; it is not part of the project."""
-    return Path(os.environ.get("TESSERA_DATA", ROOT.parent / "shared")) / "prototypes" / "run_pipeline.py"
+    """Where the prototype lies."""
+    return data() / "prototypes" / "run_pipeline.py"
 
 
 def events_per_second(events: int) -> float | None:

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from libs.addresses import normal_email, normal_phone
 from libs.errors import Invalid
-from libs.times import micros, timestamp
+from libs.times import micros, set_time, timestamp
 from services.profile.domain import (
     ANONYMOUS_ID,
     EMAIL,
@@ -92,14 +92,22 @@ def bodies_of(change: Change) -> list[bytes]:
 
 
 def _head(change: Change) -> bytes:
+    """What a step tells beside its events. Made in place: nested messages would be copied."""
     profile = change.profile
-    return profile_events_pb2.ProfileUpdated(
-        trait_changes=[_trait_change(profile, name) for name in sorted(change.traits)],
-        consent_changes={name: profile.consent[name].granted for name in change.consent},
-        identifiers_added=[identifier_pb(i) for i in change.added],
-        identifiers_removed=[identifier_pb(i) for i in change.removed],
-        absorbed_profile_ids=[absorbed.profile.profile_id for absorbed in change.absorbed],
-    ).SerializeToString()
+    pb = profile_events_pb2.ProfileUpdated()
+    for name in sorted(change.traits):
+        trait = profile.traits[name]
+        told = pb.trait_changes.add(name=name, value_json=trait.value or b"", event_id=trait.event_id)
+        set_time(told.time, trait.time)
+    for purpose in change.consent:
+        pb.consent_changes[purpose] = profile.consent[purpose].granted
+    for identifier in change.added:
+        pb.identifiers_added.add(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
+    for identifier in change.removed:
+        pb.identifiers_removed.add(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
+    for absorbed in change.absorbed:
+        pb.absorbed_profile_ids.append(absorbed.profile.profile_id)
+    return pb.SerializeToString()
 
 
 def tombstone_body(survivor_id: str) -> bytes:
@@ -129,16 +137,6 @@ def _varint(number: int) -> bytes:
         number >>= 7
     parts.append(number)
     return bytes(parts)
-
-
-def _trait_change(profile: Profile, name: str) -> profile_events_pb2.TraitChange:
-    trait = profile.traits[name]
-    return profile_events_pb2.TraitChange(
-        name=name,
-        value_json=trait.value or b"",
-        time=timestamp(trait.time),
-        event_id=trait.event_id,
-    )
 
 
 def identifier_pb(identifier: str) -> profile_pb2.Identifier:

@@ -12,7 +12,7 @@ from services.segment.consumer import UpdateHandler
 from services.segment.grpc_api import SegmentServicer
 from services.segment.handlers import Segments
 from services.segment.histories import ProfileHistories
-from services.segment.repository import SqlDefinitions, SqlMembers
+from services.segment.repository import Plans, SqlDefinitions, SqlMembers
 from services.segment.settings import Settings
 from tessera.segment.v1 import segment_service_pb2_grpc
 
@@ -35,10 +35,10 @@ async def run(settings: Settings, role: Role) -> None:
                     workers=settings.consumer_workers,
                     batch_records=settings.batch_records,
                 )
-                histories = ProfileHistories(profile)
+                plans, histories = Plans(base.database), ProfileHistories(profile)
 
                 def handler() -> UpdateHandler:
-                    return UpdateHandler(base.database, histories, settings.topic_partitions)
+                    return UpdateHandler(plans, histories, settings.topic_partitions)
 
                 components.append(Consumer(base.database, base.event_log, consumed, handler))
             definitions = SqlDefinitions(base.database, settings.topic_partitions)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import structlog
 
-from libs.database import Connection, Database
+from libs.database import Connection
 from libs.messaging import Batch, Outcome, Record, slot_of
 from libs.messaging.topics import SEGMENT_TRANSITIONS
 from libs.observability import metrics
@@ -15,7 +15,7 @@ from services.segment.domain import TransitionKind, Update
 from services.segment.evaluation import Plan
 from services.segment.handlers import Followed, Follower
 from services.segment.ports import Histories
-from services.segment.repository import Cache, SqlStates, load_plan, plan_version
+from services.segment.repository import Cache, Plans, SqlStates
 
 log = structlog.get_logger(__name__)
 
@@ -27,17 +27,16 @@ class UpdateHandler:
 
     def __init__(
         self,
-        database: Database,
+        plans: Plans,
         histories: Histories,
         partitions: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database = database
+        self._plans = plans
         self._histories = histories
         self._partitions = partitions
         self._clock = clock
         self._cache = Cache()
-        self._plan: Plan | None = None
         self._done: tuple[int, tuple[int, ...]] | None = None
         # A former owner may have left some for whom time was due.
         self._more_due = True
@@ -55,14 +54,14 @@ class UpdateHandler:
                 clocks[record.partition] = max(
                     clocks.get(record.partition, 0), convert.clock_of(record.value)
                 )
-        plan = await self._newest_plan(connection)
+        plan = await self._plans.newest(connection)
         followed = await self._follower(plan, connection).follow(updates, clocks)
         self._more_due |= followed.more
         return self._outcome(plan, followed, traced)
 
     async def maintain(self, connection: Connection, indexes: tuple[int, ...]) -> Outcome | None:
         """Bring those for whom time is due, and states of older plans, up to date, in portions."""
-        plan = await self._newest_plan(connection)
+        plan = await self._plans.newest(connection)
         follower = self._follower(plan, connection)
         if self._more_due:
             followed = await follower.pass_time(indexes)
@@ -84,17 +83,8 @@ class UpdateHandler:
 
     def forget(self) -> None:
         self._cache.forget()
-        self._plan = None
         self._done = None
         self._more_due = True
-
-    async def _newest_plan(self, connection: Connection) -> Plan:
-        """Definitions are taken up with the next batch: nothing is written by older ones for long."""
-        newest = await plan_version(connection)
-        if self._plan is None or self._plan.version != newest:
-            self._plan = await load_plan(self._database)
-            log.info("plan taken up", version=self._plan.version)
-        return self._plan
 
     def _follower(self, plan: Plan, connection: Connection) -> Follower:
         states = SqlStates(connection, self._cache, self._partitions)

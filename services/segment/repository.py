@@ -1,11 +1,13 @@
 """States, timers, memberships and definitions in PostgreSQL."""
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 import msgspec
+import structlog
 
 from libs.database import Connection, Database
 from libs.errors import Unavailable
@@ -20,6 +22,8 @@ from services.segment.domain import (
 )
 from services.segment.evaluation import Plan, TrackedSeries, needed_series
 from services.segment.rules import Series
+
+log = structlog.get_logger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(State).decode
@@ -309,24 +313,40 @@ class SqlDefinitions:
         return deleted
 
 
-async def plan_version(connection: Connection) -> int:
-    """The newest version of the plan."""
+class Plans:
+    """The newest plan, compiled once for all workers of a process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._plan: Plan | None = None
+        self._loading = asyncio.Lock()
+
+    async def newest(self, connection: Connection) -> Plan:
+        """Definitions are taken up with the next batch: nothing is written by older ones for long."""
+        newest = await _plan_version(connection)
+        async with self._loading:
+            if self._plan is None or self._plan.version != newest:
+                self._plan = await self.load()
+                log.info("plan taken up", version=self._plan.version)
+        return self._plan
+
+    async def load(self) -> Plan:
+        """Read the newest plan."""
+        # One snapshot: definitions and the series that they need belong together.
+        async with (
+            self._database.pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            version = await _plan_version(connection)
+            rows = await connection.fetch(
+                "select series_id, event, value, predicate, keep, since from segment.series"
+            )
+            tracked = [TrackedSeries(row[0], Series(row[1], row[2], row[3]), row[4], row[5]) for row in rows]
+            return Plan(version, await _segments(connection), await _triggers(connection), tracked)
+
+
+async def _plan_version(connection: Connection) -> int:
     return int(await connection.fetchval("select version from segment.plans"))
-
-
-async def load_plan(database: Database) -> Plan:
-    """The newest plan, compiled."""
-    # One snapshot: definitions and the series that they need belong together.
-    async with (
-        database.pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        version = await plan_version(connection)
-        rows = await connection.fetch(
-            "select series_id, event, value, predicate, keep, since from segment.series"
-        )
-        tracked = [TrackedSeries(row[0], Series(row[1], row[2], row[3]), row[4], row[5]) for row in rows]
-        return Plan(version, await _segments(connection), await _triggers(connection), tracked)
 
 
 async def _lock_plan(connection: Connection) -> int:

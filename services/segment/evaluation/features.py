@@ -41,7 +41,9 @@ class Features:
     def values(self, state: State, at: int, until: int | None = None) -> list[Number]:
         """What the features are at a time; with `until`, of the events up to then only."""
         values = list(self._without)
-        for series_id, series in state.series.items():
+        known = state.series
+        for series_id in self._of.keys() & known.keys() if len(self._of) < len(known) else known:
+            series = known[series_id]
             firsts: dict[int, int] = {}
             entries = series.entries
             last = len(entries)

@@ -54,9 +54,8 @@ class Plan:
         self._waits = [Wait.of(trigger, self._ids) for trigger in triggers]
         self._starts = frozenset(t.event_name for t in triggers)
         conditions = {t.trigger_id: parse_rule(t.condition) for t in triggers if t.condition}
-        self._alone = {
-            segment_id: SingleRule(r, self._located(r.features)) for segment_id, r in rules.items()
-        }
+        self._parsed = rules
+        self._alone: dict[str, SingleRule] = {}
         self._conditions = {id_: SingleRule(r, self._located(r.features)) for id_, r in conditions.items()}
 
     def _located(self, features: Iterable[Feature]) -> Features:
@@ -318,12 +317,20 @@ class Plan:
         new = [id_ for id_ in held if id_ in among and id_ not in members]
         transitions = []
         for segment_id in sorted(left):
-            time = self._alone[segment_id].since(state, now, held=False)[0] if came else now
+            time = self._single(segment_id).since(state, now, held=False)[0] if came else now
             transitions.append(_left(state, segment_id, time, reason))
         return transitions + [self._enter(state, id_, now) for id_ in sorted(new)]
 
+    def _single(self, segment_id: str) -> SingleRule:
+        """A segment's rule by itself, compiled when it is first asked for."""
+        found = self._alone.get(segment_id)
+        if found is None:
+            rule = self._parsed[segment_id]
+            found = self._alone[segment_id] = SingleRule(rule, self._located(rule.features))
+        return found
+
     def _enter(self, state: State, segment_id: str, now: int) -> Transition:
-        membership = Membership(*self._alone[segment_id].since(state, now, held=True))
+        membership = Membership(*self._single(segment_id).since(state, now, held=True))
         state.memberships[segment_id] = membership
         properties = next((o.properties for o in state.news if o.event_id == membership.event_id), b"")
         return _transition(state, TransitionKind.ENTERED, segment_id, membership, properties)

@@ -12,7 +12,8 @@ Key: TypeAlias = int | str
 """What a rule may read: a series by its id, a trait by its name, or CONSENT."""
 CONSENT = -1
 _ANY_TRAIT = "*"
-_NO_IDS: frozenset[str] = frozenset()
+# Each is compiled: beyond so many, all segments are asked.
+_MOST_PARTS = 500
 
 
 class _Part:
@@ -46,7 +47,7 @@ class Readers:
         self._whole = _Part(rules, located)
         self.by_default = frozenset(self._whole.holding(State(""), 0))
         """The segments of somebody of whom nothing is known."""
-        self._parts: dict[Key, _Part] = {}
+        self._parts: dict[frozenset[Key], _Part] = {}
         self._of: dict[Key, list[str]] = defaultdict(list)
         windows: dict[int, set[int]] = defaultdict(set)
         for segment_id, rule in rules.items():
@@ -66,29 +67,19 @@ class Readers:
 
     def holding(self, state: State, at: int, touched: Collection[Key] | None) -> tuple[Set[str], Set[str]]:
         """The segments that read something of `touched`, and those of them whose rules hold at a time."""
-        keys = () if touched is None else self._read(touched)
-        # Whoever reads two of the keys is asked twice: beyond some, asking all is less work.
-        if touched is None or 2 * sum(len(self._of[key]) for key in keys) > len(self._rules):
-            return self._whole.ids, set(self._whole.holding(state, at))
-        if not keys:
-            return _NO_IDS, _NO_IDS
-        parts = [self._part(key) for key in keys]
-        if len(parts) == 1:
-            return parts[0].ids, set(parts[0].holding(state, at))
-        held: set[str] = set()
-        for part in parts:
-            held.update(part.holding(state, at))
-        return _NO_IDS.union(*(part.ids for part in parts)), held
+        part = self._whole if touched is None else self._part(touched)
+        return part.ids, set(part.holding(state, at))
 
-    def _read(self, touched: Collection[Key]) -> list[Key]:
-        keys = [key for key in touched if key in self._of]
+    def _part(self, touched: Collection[Key]) -> _Part:
+        """The segments that read any of these; most changes are of one event, so there are few parts."""
+        keys = frozenset(key for key in touched if key in self._of)
         if _ANY_TRAIT in self._of and any(type(key) is str for key in touched):
-            keys.append(_ANY_TRAIT)
-        return keys
-
-    def _part(self, key: Key) -> _Part:
-        part = self._parts.get(key)
+            keys |= {_ANY_TRAIT}
+        part = self._parts.get(keys)
         if part is None:
-            rules = {segment_id: self._rules[segment_id] for segment_id in self._of[key]}
-            part = self._parts[key] = _Part(rules, self._located)
+            ids = {segment_id for key in keys for segment_id in self._of[key]}
+            if 2 * len(ids) > len(self._rules) or len(self._parts) == _MOST_PARTS:
+                return self._whole
+            rules = {segment_id: rule for segment_id, rule in self._rules.items() if segment_id in ids}
+            part = self._parts[keys] = _Part(rules, self._located)
         return part

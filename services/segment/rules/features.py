@@ -52,11 +52,13 @@ def is_path(path: str) -> bool:
 
 def number_at(properties: Mapping[str, Any], path: str) -> int | float | None:
     """The number that a series keeps of an event; None where there is none, or it is not finite."""
-    value: Any = properties
-    for name in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
+    value: Any = properties.get(path)
+    if "." in path:
+        value = properties
+        for name in path.split("."):
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
     if type(value) is int:
         return value
     return value if type(value) is float and math.isfinite(value) else None

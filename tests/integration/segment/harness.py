@@ -32,7 +32,7 @@ from services.segment.app import MIGRATIONS
 from services.segment.consumer import UpdateHandler
 from services.segment.domain import SegmentDefinition, State, TriggerDefinition, Update
 from services.segment.histories import ProfileHistories
-from services.segment.repository import Cache, SqlDefinitions, SqlStates
+from services.segment.repository import Cache, Plans, SqlDefinitions, SqlStates
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
 from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
 from tessera.segment.v1 import segment_events_pb2
@@ -179,8 +179,8 @@ class World:
     channel: grpc.aio.Channel
     definitions: SqlDefinitions
 
-    def handler(self) -> UpdateHandler:
-        return UpdateHandler(self.database, ProfileHistories(self.channel), PARTITIONS)
+    def handler(self, plans: Plans | None = None) -> UpdateHandler:
+        return UpdateHandler(plans or Plans(self.database), ProfileHistories(self.channel), PARTITIONS)
 
     def consumer(self, workers: int = 2, handler: Callable[[], Handler] | None = None) -> Consumer:
         settings = ConsumerSettings(

@@ -5,12 +5,14 @@ from random import Random
 
 import pytest
 
+from libs.database import Connection
 from libs.errors import Unavailable
 from libs.messaging import Batch, Handler, Record
 from libs.messaging.records import Received
 from libs.messaging.topics import PROFILE_UPDATES
 from services.segment.domain import SegmentDefinition, State
-from services.segment.repository import Cache, SqlDefinitions, SqlStates, load_plan
+from services.segment.evaluation import Plan
+from services.segment.repository import Cache, Plans, SqlDefinitions, SqlStates
 from tessera.profile.v1 import profile_events_pb2
 from tessera.segment.v1 import segment_events_pb2
 from tests.integration.messaging.harness import running, until
@@ -369,18 +371,18 @@ async def test_more_timers_than_a_portion_fire_at_one_clock(
 async def test_a_worker_with_older_definitions_writes_nothing(world: World) -> None:
     await world.define("buyers", 'events("Order").count() > 0')
     person = person_in(0)
-    old = await load_plan(world.database)
+    old = await Plans(world.database).load()
     handler = world.handler()
     await _handle(world, handler, 0, clock_record(START, 0))
     await world.definitions.put_segment(SegmentDefinition("lookers", "", 'events("View").count() > 0'))
     await world.profile.happen(person, event("View", START))
     await _handle(world, handler, 0, record_of(world.profile.histories[person][0]))
-    lagging = world.handler()
 
-    async def stale(_: object) -> object:
-        return old
+    class Lagging(Plans):
+        async def newest(self, connection: Connection) -> Plan:
+            return old
 
-    lagging._newest_plan = stale  # type: ignore[method-assign,assignment]
+    lagging = world.handler(Lagging(world.database))
     await world.profile.happen(person, event("Order", START))
 
     with pytest.raises(Unavailable):
