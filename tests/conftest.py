@@ -13,6 +13,9 @@ from libs.database.embedded import EmbeddedPostgres
 from libs.messaging.schema import migrate_log
 from tests import kafka as kafka_server
 
+# Its assertions tell both sides, as those of the tests do.
+pytest.register_assert_rewrite("tests.model.checking")
+
 _numbers = itertools.count()
 
 
