@@ -30,13 +30,14 @@ from libs.messaging.topics import PROFILE_UPDATES, SEGMENT_DEAD_LETTERS, SEGMENT
 from services.segment import convert
 from services.segment.app import MIGRATIONS
 from services.segment.consumer import UpdateHandler
-from services.segment.domain import SegmentDefinition, State, TriggerDefinition, Update
+from services.segment.domain import SegmentDefinition, State, TriggerDefinition
 from services.segment.histories import ProfileHistories
 from services.segment.repository import Cache, Plans, SqlDefinitions, SqlStates
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
 from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
 from tessera.segment.v1 import segment_events_pb2
 from tests.integration.messaging.harness import until
+from tests.model.following import Step
 
 PARTITIONS = 4
 SECOND = 1_000_000
@@ -78,23 +79,23 @@ def event(name: str, time: int, **properties: Any) -> ingest_events_pb2.EventCol
     )
 
 
-def pb_of(update: Update) -> profile_events_pb2.ProfileUpdated:
-    """The record of one of the generated updates."""
+def pb_of(step: Step) -> profile_events_pb2.ProfileUpdated:
+    """The record of one of the generated steps."""
     pb = profile_events_pb2.ProfileUpdated(
-        profile_id=update.profile_id,
-        revision=update.revision,
-        moved=update.moved,
-        more=update.more,
-        merged_into=update.merged_into or "",
-        consent_changes=dict(update.consent),
+        profile_id=step.profile_id,
+        revision=step.revision,
+        moved=step.moved,
+        more=step.more,
+        merged_into=step.merged_into or "",
+        consent_changes=dict(step.consent),
     )
-    for o in update.occurrences:
-        collected = pb.events.add(event_id=o.event_id, type=event_pb2.EVENT_TYPE_TRACK, name=o.name)
-        collected.event_time.CopyFrom(timestamp(o.time))
-        collected.properties_json = o.properties
-    for name, fact in update.traits:
-        change = pb.trait_changes.add(name=name, event_id=fact.event_id, time=timestamp(fact.time))
-        change.value_json = b"" if fact.value is None else orjson.dumps(fact.value)
+    for e in step.events:
+        collected = pb.events.add(event_id=e.event_id, type=event_pb2.EVENT_TYPE_TRACK, name=e.name)
+        collected.event_time.CopyFrom(timestamp(e.time))
+        collected.properties_json = orjson.dumps(dict(e.properties))
+    for name, said in step.traits:
+        change = pb.trait_changes.add(name=name, event_id=said.event_id, time=timestamp(said.time))
+        change.value_json = b"" if said.value is None else orjson.dumps(said.value)
     return pb
 
 

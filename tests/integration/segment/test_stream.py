@@ -36,9 +36,9 @@ from tests.integration.segment.harness import (
     person_in,
     record_of,
 )
-from tests.unit.segment.lives import Lives
-from tests.unit.segment.model import Model
-from tests.unit.segment.test_exactness import SEGMENTS
+from tests.model.definitions import SEGMENTS
+from tests.model.following import Followed
+from tests.model.lives import Lives
 
 RULES = {id_: segment.text for id_, segment in SEGMENTS.items()}
 
@@ -47,10 +47,10 @@ async def _write(world: World, lives: Lives, steps: int) -> None:
     """Tell what happens, step by step, with the histories always ahead of the stream."""
     for _ in range(steps):
         lives.pause()
-        updates = lives.step()
-        for id_ in {update.profile_id for update in updates}:
-            world.profile.histories[id_] = [pb_of(update) for update in lives.histories[id_]]
-        await world.profile.tell(*map(pb_of, updates))
+        steps = lives.step()
+        for id_ in {step.profile_id for step in steps}:
+            world.profile.histories[id_] = [pb_of(step) for step in lives.histories[id_]]
+        await world.profile.tell(*map(pb_of, steps))
 
 
 async def test_a_backfill_meets_the_stream(world: World) -> None:
@@ -76,10 +76,10 @@ async def test_a_backfill_meets_the_stream(world: World) -> None:
             return all(segment.active for segment in await world.definitions.segments())
 
         await until(active, 10, "all segments are active")
-    model = Model(SEGMENTS, {})
+    model = Followed(SEGMENTS, {})
     for lives in writers:
-        steps = [update for history in lives.histories.values() for update in history]
-        model.batch(steps, lives.happened, lives.histories, lambda _: (now, now))
+        steps = [step for history in lives.histories.values() for step in history]
+        model.batch(steps, lives.histories, lambda _: (now, now))
     expected = {(id_, s) for id_ in list(model.people) for s in model.members(id_, now)}
 
     assert expected == (await world.members()).keys()

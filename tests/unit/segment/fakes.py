@@ -1,6 +1,7 @@
 """Segment's ports in memory; states are stored as they are in the database, as bytes."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -63,16 +64,19 @@ class FakeStates:
 
 
 class FakeHistories:
-    """Profile's histories, told in small parts."""
+    """Profile's histories, told in small parts; `read_as` makes updates of what they hold."""
 
-    def __init__(self, histories: Mapping[str, Sequence[Update]]) -> None:
+    def __init__(
+        self, histories: Mapping[str, Sequence[Any]], read_as: Callable[[Any], Update] = lambda step: step
+    ) -> None:
         self._histories = histories
+        self._read_as = read_as
         self.read_count = 0
 
     async def read(self, profile_ids: Sequence[str]) -> AsyncIterator[HistoryPart]:
         for profile_id in profile_ids:
             self.read_count += 1
             history = self._histories.get(profile_id, ())
-            for update in history:
-                yield HistoryPart(profile_id, [update], None)
+            for step in history:
+                yield HistoryPart(profile_id, [self._read_as(step)], None)
             yield HistoryPart(profile_id, [], history[-1].revision if history else 0)

@@ -1,7 +1,6 @@
 """Streaming, rebuilding and a model by brute force agree on random lives, in any order and batching."""
 
 import asyncio
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from copy import deepcopy
@@ -18,82 +17,17 @@ from services.segment.domain import (
     Transition,
     TransitionKind,
     TriggerDefinition,
-    Update,
 )
 from services.segment.evaluation import Plan, TrackedSeries, needed_series
 from services.segment.handlers import Follower
 from services.segment.rules import Series
+from tests.model.definitions import SEGMENTS, TRIGGERS
+from tests.model.following import Change, Followed, Step
+from tests.model.lives import Lives
 from tests.unit.segment.fakes import FakeHistories, FakeStates
-from tests.unit.segment.lives import START, Lives
-from tests.unit.segment.model import DAY, HOUR, Change, Model, ModelSegment, ModelTrigger
+from tests.unit.segment.telling import update_of
 
-SEGMENTS = {
-    "frequent": ModelSegment(
-        'events("Order").within("1d").count() >= 2',
-        lambda v: len(v.events("Order", DAY)) >= 2,
-        [("Order", DAY)],
-    ),
-    "spender": ModelSegment(
-        'events("Order").sum("total") > 100.25',
-        lambda v: v.sum("Order") > 100.25,
-        [("Order", None)],
-    ),
-    "exact": ModelSegment(
-        'events("Order").sum("total") == 0.6000000000000001 || events("Order").sum("total") == 0.6',
-        lambda v: v.sum("Order") in (0.6000000000000001, 0.6),
-        [("Order", None)],
-    ),
-    "lapsed": ModelSegment(
-        'events("Order").count() > 0 && events("Order").within("30d").count() == 0',
-        lambda v: bool(v.events("Order")) and not v.events("Order", 30 * DAY),
-        [("Order", None), ("Order", 30 * DAY)],
-    ),
-    "vip": ModelSegment(
-        'traits.vip == true && events("View").within("1h").count() >= 1',
-        lambda v: v.trait("vip") is True and bool(v.events("View", HOUR)),
-        [("View", HOUR)],
-        traits=["vip"],
-    ),
-    "plain": ModelSegment("!has(traits.vip)", lambda v: v.trait("vip") is None, traits=["vip"]),
-    "never": ModelSegment('events("Order").count() == 0', lambda v: not v.events("Order"), [("Order", None)]),
-    "shoes": ModelSegment(
-        'events("View").where(properties.kind == "shoes").within("2w").count() == 1',
-        lambda v: len(v.events("View", 14 * DAY, "shoes")) == 1,
-        [("View", 14 * DAY)],
-        kind="shoes",
-    ),
-    "mailable": ModelSegment(
-        'consent.email && events("Order").within("30d").max("total") > 50',
-        lambda v: v.consents("email") and max(v.totals("Order", 30 * DAY), default=0) > 50,
-        [("Order", 30 * DAY)],
-        consent=["email"],
-    ),
-    "cheap": ModelSegment(
-        'events("Order").within("7d").avg("total") < 20.0 && events("Order").min("total") < 0.2',
-        lambda v: (
-            bool(v.totals("Order", 7 * DAY))
-            and _average(v.totals("Order", 7 * DAY)) < 20
-            and min(v.totals("Order")) < 0.2
-        ),
-        [("Order", 7 * DAY), ("Order", None)],
-    ),
-}
-TRIGGERS = {
-    "cart": ModelTrigger("Cart", ["Order"], HOUR, START + 2 * HOUR),
-    "browse": ModelTrigger(
-        "View",
-        ["Cart", "Order"],
-        2 * DAY,
-        START,
-        'consent.email && events("Order").within("30d").count() <= 1',
-        lambda v: v.consents("email") and len(v.events("Order", 30 * DAY)) <= 1,
-    ),
-}
 PARTITIONS = 2
-
-
-def _average(totals: Sequence[float]) -> float:
-    return math.fsum(totals) / len(totals)
 
 
 def plan_of(
@@ -121,20 +55,20 @@ class World:
         self.random = random
         self.lives = Lives(random)
         self.states = FakeStates(PARTITIONS)
-        self.histories = FakeHistories(self.lives.histories)
+        self.histories = FakeHistories(self.lives.histories, update_of)
         self.plan = plan_of(1, *definitions())
-        self.model = Model(SEGMENTS, TRIGGERS)
+        self.model = Followed(SEGMENTS, TRIGGERS)
         self.transitions: list[Transition] = []
         self.tried: Counter[str] = Counter()
-        self._queues: list[list[Update | int]] = [[] for _ in range(PARTITIONS)]
+        self._queues: list[list[Step | int]] = [[] for _ in range(PARTITIONS)]
 
     def live(self) -> None:
         """Something happens, or is told the time, or is handled."""
         choice = self.random.random()
         if choice < 0.55:
             self.lives.pause()
-            for update in self.lives.step():
-                self._queues[self.states.index_of(update.profile_id)].append(update)
+            for step in self.lives.step():
+                self._queues[self.states.index_of(step.profile_id)].append(step)
         elif choice < 0.7:
             self.tell_time()
 
@@ -151,7 +85,7 @@ class World:
 
     async def handle(self, whole: bool = False) -> None:
         """A batch of some of what waits; product and model must do the same."""
-        updates: list[Update] = []
+        steps: list[Step] = []
         clocks: dict[int, int] = {}
         for index, queue in enumerate(self._queues):
             count = len(queue) if whole else self.random.randint(0, len(queue))
@@ -159,16 +93,15 @@ class World:
                 if isinstance(record, int):
                     clocks[index] = record
                 else:
-                    updates.append(record)
+                    steps.append(record)
             del queue[:count]
         before = dict(self.states.clock_of)
         now = before | clocks
         follower = Follower(self.plan, self.states, self.histories, self.states.index_of)
-        followed = await follower.follow(updates, clocks)
+        followed = await follower.follow([update_of(step) for step in steps], clocks)
         self.transitions += followed.transitions
         changes, fired = self.model.batch(
-            updates,
-            self.lives.happened,
+            steps,
             self.lives.histories,
             lambda id_: (before.get(self.states.index_of(id_), 0), now.get(self.states.index_of(id_), 0)),
         )
@@ -210,8 +143,8 @@ class World:
             if streamed.revision < history[-1].revision or not clock:
                 continue
             rebuilt = State(profile_id)
-            for update in history:
-                self.plan.apply(rebuilt, update, set())
+            for step in history:
+                self.plan.apply(rebuilt, update_of(step), set())
             streamed = deepcopy(streamed)
             for state in (streamed, rebuilt):
                 self.plan.advance(state, clock, clock)
@@ -290,7 +223,7 @@ class Changing(World):
         self.defined: dict[str, SegmentDefinition] = {}
         self.triggers: dict[str, TriggerDefinition] = {}
         self.tracked: dict[Series, TrackedSeries] = {}
-        self.model = Model({}, {})
+        self.model = Followed({}, {})
         self.plan = Plan(0, [], [], [])
 
     def define(self) -> None:

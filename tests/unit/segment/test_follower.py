@@ -20,9 +20,9 @@ from services.segment.domain import (
 from services.segment.evaluation import Key, Plan, TrackedSeries, needed_series
 from services.segment.evaluation import plan as evaluation
 from services.segment.handlers import Follower
+from tests.model.events import DAY, HOUR, SECOND
+from tests.model.lives import START, profile_id
 from tests.unit.segment.fakes import FakeHistories, FakeStates
-from tests.unit.segment.lives import START, profile_id
-from tests.unit.segment.model import DAY, HOUR, SECOND
 
 ADA, BOB = profile_id(1), profile_id(2)
 

@@ -1,17 +1,15 @@
-"""Random lives of a few people, told as profile tells them."""
+"""Random lives of a few people, told step by step."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from random import Random
 from typing import Any
 from uuid import UUID
 
-import orjson
-from msgspec.structs import replace
-
-from services.segment.domain import Fact, Occurrence, Update
-from tests.unit.segment.model import DAY, HOUR, SECOND, Happened
+from tests.model.events import DAY, HOUR, SECOND, Event
+from tests.model.facts import Said
+from tests.model.following import Step
 
 START = 1_700_000_000 * SECOND
 _NAMES = ["Order", "View", "Cart"]
@@ -36,12 +34,11 @@ class Person:
 
 
 class Lives:
-    """Makes updates, keeps histories, and counts what it tried."""
+    """Makes steps, keeps histories, and counts what it tried."""
 
     def __init__(self, random: Random, people: int = 3, first: int = 0) -> None:
         self.now = START
-        self.happened: dict[bytes, Happened] = {}
-        self.histories: dict[str, list[Update]] = defaultdict(list)
+        self.histories: dict[str, list[Step]] = defaultdict(list)
         self.tried: Counter[str] = Counter()
         self._random = random
         self._ids = map(profile_id, count(first))
@@ -50,14 +47,14 @@ class Lives:
     def pause(self) -> None:
         self.now += self._random.choice(_PAUSES)
 
-    def step(self) -> list[Update]:
-        """Something happens; the updates that tell of it, in order for each person."""
+    def step(self) -> list[Step]:
+        """Something happens; the steps that tell of it, in order for each person."""
         if len(self._people) > 1 and self._random.random() < 0.06:
             return self._merge()
         profile_id = self._random.choice(list(self._people))
         return [self._tell(profile_id, [self._event() for _ in range(self._random.choice([1, 1, 2, 4]))])]
 
-    def _event(self) -> Happened:
+    def _event(self) -> Event:
         random = self._random
         lateness = random.choice(_LATENESS) - random.choice([0, 0, 0, 200 * SECOND])
         self.tried["late"] += lateness > 0
@@ -69,20 +66,19 @@ class Lives:
             properties["total"] = random.choice(_TOTALS)
         if random.random() < 0.5:
             properties["kind"] = random.choice(["shoes", "hats"])
-        event = Happened(random.randbytes(16), random.choice(_NAMES), time, properties)
-        self.happened[event.event_id] = event
-        return event
+        message_id, name = random.randbytes(16).hex(), random.choice(_NAMES)
+        return Event(message_id, time, self.now, name=name, properties=properties)
 
-    def _tell(self, profile_id: str, events: list[Happened]) -> Update:
+    def _tell(self, profile_id: str, events: list[Event]) -> Step:
         person = self._people[profile_id]
-        last = max(events, key=lambda e: (e.time, e.event_id))
+        last = max(event.place for event in events)
         traits = consent = ()
         if self._random.random() < 0.25:
             value = self._random.choice([True, False, None, True])
-            traits = self._win(person.traits, {"vip": (last.time, last.event_id, value)})
+            traits = self._win(person.traits, {"vip": (*last, value)})
         if self._random.random() < 0.25:
             granted = self._random.choice([True, True, False])
-            consent = self._win(person.consent, {"email": (last.time, last.event_id, granted)})
+            consent = self._win(person.consent, {"email": (*last, granted)})
         return self._record(profile_id, events, traits, consent)
 
     def _win(self, known: dict[str, Any], new: dict[str, Any]) -> Any:
@@ -90,22 +86,20 @@ class Lives:
         known.update(won)
         return tuple(won.items())
 
-    def _record(self, profile_id: str, events: list[Happened], traits: Any, consent: Any) -> Update:
+    def _record(self, profile_id: str, events: list[Event], traits: Any, consent: Any) -> Step:
         person = self._people[profile_id]
         person.revision += 1
-        update = Update(
+        step = Step(
             profile_id,
             person.revision,
-            occurrences=tuple(
-                Occurrence(e.event_id, e.name, e.time, orjson.dumps(dict(e.properties))) for e in events
-            ),
-            traits=tuple((name, Fact(value, time, event_id)) for name, (time, event_id, value) in traits),
+            events=tuple(events),
+            traits=tuple((name, Said(value, time, event_id)) for name, (time, event_id, value) in traits),
             consent=tuple((purpose, granted) for purpose, (_, _, granted) in consent),
         )
-        self.histories[profile_id].append(update)
-        return update
+        self.histories[profile_id].append(step)
+        return step
 
-    def _merge(self) -> list[Update]:
+    def _merge(self) -> list[Step]:
         self.tried["merge"] += 1
         survivor_id, absorbed_id = self._random.sample(list(self._people), 2)
         survivor, absorbed = self._people[survivor_id], self._people.pop(absorbed_id)
@@ -117,7 +111,7 @@ class Lives:
         traits = self._win(survivor.traits, absorbed.traits)
         consent = self._win(survivor.consent, absorbed.consent)
         last = self._record(survivor_id, [self._event()], traits, consent)
-        grave = Update(absorbed_id, absorbed.revision + 1, merged_into=survivor_id)
+        grave = Step(absorbed_id, absorbed.revision + 1, merged_into=survivor_id)
         self.histories[absorbed_id] = [grave]
         # A merged person is replaced, so that there is always somebody to merge with.
         self._people[next(self._ids)] = Person()

@@ -1,0 +1,22 @@
+"""The model's steps as segment reads them."""
+
+import orjson
+
+from services.segment.domain import Fact, Occurrence, Update
+from tests.model.following import Step
+
+
+def update_of(step: Step) -> Update:
+    """What profile tells of the step."""
+    return Update(
+        step.profile_id,
+        step.revision,
+        moved=step.moved,
+        more=step.more,
+        merged_into=step.merged_into,
+        occurrences=tuple(
+            Occurrence(e.event_id, e.known_as, e.time, orjson.dumps(dict(e.properties))) for e in step.events
+        ),
+        traits=tuple((name, Fact(said.value, said.time, said.event_id)) for name, said in step.traits),
+        consent=step.consent,
+    )
