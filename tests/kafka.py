@@ -172,16 +172,20 @@ class KafkaBroker:
             "log.dirs": str(self._folder / "log"),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         draft = self._config.with_suffix(".draft")
         draft.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        tool = ("kafka.tools.StorageTool", "format", "-c", draft, "-t", cluster, "--standalone")
+        tool = ("kafka.tools.StorageTool", "format", "-c", draft, "-t", cluster_id(), "--standalone")
         done = subprocess.run(
             _java("-cp", classpath, *tool), check=False, capture_output=True, text=True, timeout=60
         )
         if done.returncode:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
         draft.rename(self._config)
+
+
+def cluster_id() -> str:
+    """A new one; no dash begins it, which would make an option of it."""
+    return "t" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:].rstrip("=")
 
 
 def prepare() -> None:
