@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from tests.model.events import DAY, HOUR
+from tests.model.events import DAY, HOUR, exactly
 from tests.model.lives import START
 from tests.model.rules import Segment, Trigger
 
@@ -72,5 +72,17 @@ TRIGGERS = {
         START,
         'consent.email && events("Order").within("30d").count() <= 1',
         lambda v: v.consents("email") and len(v.events("Order", 30 * DAY)) <= 1,
+        consent=["email"],
     ),
+}
+# What JSON tells apart, a rule does: only numbers are equal across their types.
+TYPES = {
+    "one": Segment("traits.n == 1", lambda v: exactly(v.trait("n")) in ("1", "1.0"), traits=["n"]),
+    "large": Segment(
+        "traits.n == 9007199254740993", lambda v: exactly(v.trait("n")) == str(2**53 + 1), traits=["n"]
+    ),
+    "text": Segment('traits.n == "1"', lambda v: v.trait("n") == "1", traits=["n"]),
+    "listed": Segment("traits.n == [true]", lambda v: exactly(v.trait("n")) == "[true]", traits=["n"]),
+    "nested": Segment("traits.n.a == true", lambda v: exactly(v.trait("n")) == '{"a": true}', traits=["n"]),
+    "unset": Segment("!has(traits.n)", lambda v: v.trait("n") is None, traits=["n"]),
 }

@@ -4,7 +4,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -76,6 +76,20 @@ def histories(
     # One number an event: quick to draw, and a failing history shrinks to the events that matter.
     seeds = st.lists(st.integers(0, 2**32), min_size=least, max_size=most)
     return seeds.map(lambda drawn: [_event(n, seed, mixed, browsers) for n, seed in enumerate(drawn)])
+
+
+def of_their_own(event: Event, world: int) -> Event:
+    """The same of people who share no identifier with those of other worlds, but for the blocked values."""
+    ids = {
+        kind: f"{world} {value}"
+        for kind in ("user_id", "anonymous_id", "previous_id")
+        if (value := getattr(event, kind)) and value not in _BLOCKED.values()
+    }
+    if event.email and event.email not in _BLOCKED.values():
+        ids["email"] = f"{world}.{event.email}"
+    if event.phone:
+        ids["phone"] = event.phone.replace("+49", f"+49{world:06}")
+    return replace(event, message_id=f"{world} {event.message_id}", **ids)
 
 
 def arrivals(events: Sequence[Event], rng: random.Random, pauses: Sequence[int] = (0,)) -> Iterator[Arrival]:

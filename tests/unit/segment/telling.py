@@ -2,7 +2,7 @@
 
 import orjson
 
-from services.segment.domain import Fact, Occurrence, Update
+from services.segment.domain import Fact, Occurrence, State, Update
 from tests.model.following import Step
 
 
@@ -20,3 +20,9 @@ def update_of(step: Step) -> Update:
         traits=tuple((name, Fact(said.value, said.time, said.event_id)) for name, said in step.traits),
         consent=step.consent,
     )
+
+
+def essence(state: State) -> dict[str, object]:
+    """What must be the same however a state came about: all but when and why somebody was told to enter."""
+    fields = "plan as_of first traits consent series merged_into waiting due window_end fold_at".split()
+    return {"members": state.memberships.keys(), **{name: getattr(state, name) for name in fields}}
