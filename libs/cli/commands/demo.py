@@ -65,11 +65,9 @@ def demo(
     started = time.monotonic()
     history = open_history(data, datetime.now(UTC), keep_times, scale=scale)
     place = _fresh(Home.at(home))
-    report = Report(history.name, str(place.folder))
+    report = Report(history.name, str(place.folder), shift_weeks=history.shift_weeks)
     if not as_json:
         out.print(f"[bold]Tessera demo[/bold]: {history.name}, in {short(place.folder)}\n")
-        if history.shift_weeks:
-            out.print(f"  [dim]its times moved by {history.shift_weeks} weeks, so that it ends now[/dim]")
 
     async def work() -> None:
         async with AsyncExitStack() as opened:

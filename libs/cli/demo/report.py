@@ -31,6 +31,8 @@ class Report(msgspec.Struct):
     steps: dict[str, float] = {}
     seconds: float = 0.0
     problems: list[str] = []
+    shift_weeks: int = 0
+    """By how many weeks the history's times have been moved."""
 
     @property
     def succeeded(self) -> bool:
@@ -70,6 +72,8 @@ def _figures(report: Report) -> RenderableType:
         "[bold]rate[/bold]",
         f"{report.events_per_second:,.0f}/s end to end, from the front door to the segments",
     )
+    if report.shift_weeks:
+        figures.add_row("[bold]times[/bold]", f"moved by {report.shift_weeks:,} weeks, so that they end now")
     figures.add_row("[bold]profiles[/bold]", f"{report.profiles:,}")
     figures.add_row("[bold]segments[/bold]", _counts(report.segments))
     figures.add_row("[bold]transitions[/bold]", _counts(report.transitions))

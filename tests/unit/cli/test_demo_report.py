@@ -66,6 +66,14 @@ def test_the_report_is_json_for_scripts() -> None:
     assert "cart" == plain["journey"]["campaign_id"]
 
 
+def test_times_that_were_moved_are_told_in_words_and_to_scripts() -> None:
+    moved = Report("Online Retail", "/home", profiles=3, shift_weeks=781)
+
+    assert "moved by 781 weeks" in _printed(moved)
+    assert 781 == moved.as_json()["shift_weeks"]
+    assert "weeks" not in _printed(Report("sample shop", "/home", profiles=3))
+
+
 def test_the_story_that_is_told_is_of_a_delivered_and_traced_message() -> None:
     acknowledged = DeliveryState.DELIVERY_STATE_ACKNOWLEDGED
     plain = Message(message_id="a", cause_id=b"1", delivery_state=acknowledged, model_version=1)

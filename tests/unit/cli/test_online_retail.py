@@ -186,13 +186,17 @@ def test_a_summary_counts_the_calls_and_finds_the_last_time(shop: Path) -> None:
     assert (8, datetime(2010, 12, 1, 9, tzinfo=UTC)) == summary
 
 
-def test_an_opened_history_is_moved_to_end_within_the_last_week(shop: Path) -> None:
+def test_data_from_another_year(shop: Path) -> None:
+    """Moved by whole weeks to end within the last one, which the history tells; or left, if so asked."""
     moved = open_history(shop, NOW)
     kept = open_history(shop, NOW, keep_times=True)
     last = max(time_of(call) for _, call in moved.calls())
 
     assert NOW - timedelta(weeks=1) < last <= NOW
     assert 8 == moved.count == len(list(moved.calls()))
+    shift = timedelta(weeks=moved.shift_weeks)
+    assert shift > timedelta(weeks=52 * 15)
+    assert [time_of(call) + shift for _, call in kept.calls()] == [time_of(call) for _, call in moved.calls()]
     assert 0 == kept.shift_weeks
     assert list(online_retail.calls(shop)) == list(kept.calls())
 
