@@ -14,7 +14,7 @@ from libs.messaging.schema import migrate_log
 from tests import kafka as kafka_server
 
 # Its assertions tell both sides, as those of the tests do.
-pytest.register_assert_rewrite("tests.model.checking")
+pytest.register_assert_rewrite("tests.model.checking", "tests.model.trying")
 
 _numbers = itertools.count()
 

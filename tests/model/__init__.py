@@ -9,6 +9,7 @@ from tests.model.events import DAY, HOUR, SECOND, Event, exactly, first_copies
 from tests.model.facts import Facts, Said, View, facts_of
 from tests.model.identity import Person, people, people_in_order
 from tests.model.rules import Segment, Trigger, members, memberships
+from tests.model.trying import assert_tried
 from tests.model.waits import Due, due_triggers
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "assert_fired",
     "assert_members",
     "assert_people",
+    "assert_tried",
     "due_triggers",
     "exactly",
     "facts_of",

@@ -1,17 +1,32 @@
 """The consumer loop against a log that says just what a test wants."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from libs.messaging import Assignment, Partition, Position, Reading, Received
+from libs.database import Connection
+from libs.messaging import (
+    Assignment,
+    Batch,
+    Outcome,
+    Partition,
+    Position,
+    PostgresLog,
+    Reading,
+    Received,
+    Record,
+    Topic,
+)
 from tests.integration.messaging.harness import (
     EVENTS,
     IMPORTS,
+    UPDATES,
     Deployment,
     Effects,
     consumer,
     counted,
+    numbered,
     running,
     until,
     until_counted,
@@ -93,3 +108,54 @@ async def test_a_new_assignment_drops_the_caches_and_what_was_fetched_ahead(on_p
 
         assert 2 == await counted(database, "first")
         assert 5 == await database.pool.fetchval("select next_offset from event_log.offsets")
+
+
+class _Slow(Effects):
+    """Holds its transaction open once its work is done, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__("first", UPDATES)
+        self.worked = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def handle(self, connection: Connection, batch: Batch) -> Outcome:
+        outcome = await super().handle(connection, batch)
+        self.worked.set()
+        await asyncio.wait_for(self.let_go.wait(), 20)
+        return outcome
+
+
+class _Watched(PostgresLog):
+    """Knows what stood in the transaction when its counters were taken, and what came after them."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.offsets: list[int] = []
+        self.later: list[str] = []
+
+    async def append(self, connection: Connection, topic: Topic, records: Sequence[Record]) -> None:
+        moved = "select coalesce(sum(next_offset), 0) from event_log.offsets where topic = $1"
+        self.offsets.append(int(await connection.fetchval(moved, EVENTS.name)))
+        await super().append(connection, topic, records)
+        # From here on everybody who writes the topic waits for the commit.
+        connection.add_query_logger(lambda logged: self.later.append(logged.query))
+
+
+async def test_shared_counters(on_postgres: Deployment) -> None:
+    """A topic's counters are taken last: nobody waits for those who are still at work."""
+    handler = _Slow()
+    async with on_postgres.open() as (database, log):
+        watched = _Watched(database, on_postgres.partitions, on_postgres.namespace)
+        await log.publish(EVENTS, numbered("w", 0, 100))
+        async with running(consumer(database, watched, handler, workers=1)):
+            await asyncio.wait_for(handler.worked.wait(), 20)
+            everywhere = [Record(b"", "t", b"other", 0, partition=n) for n in range(on_postgres.partitions)]
+            async with asyncio.timeout(10), database.begin() as connection:
+                await log.append(connection, UPDATES, everywhere)
+            before = await counted(database, "first")
+            handler.let_go.set()
+            await until_counted(database, "first", 100)
+
+        assert 0 == before, "the batch was still under way"
+        assert 100 == watched.offsets[-1], "the offsets had been moved before"
+        assert ["COMMIT;"] == watched.later[:1], "nothing came between the counters and the commit"

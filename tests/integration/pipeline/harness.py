@@ -23,6 +23,7 @@ from libs.messaging.topics import (
     SEGMENT_TRANSITIONS,
     owned_by,
 )
+from libs.times import micros
 from services.profile import app as profile_app
 from services.profile import convert
 from services.profile.consumer import EventHandler
@@ -43,7 +44,7 @@ from tessera.segment.v1 import segment_events_pb2, segment_service_pb2_grpc
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 from tests import model
 from tests.builders import collected, record_of
-from tests.integration.messaging.harness import LEASE_SECONDS, SESSION_SECONDS, running, until
+from tests.integration.messaging.harness import LEASE_SECONDS, SESSION_SECONDS, until
 
 PARTITIONS = 4
 WORKERS = 3
@@ -108,8 +109,15 @@ class Pipeline:
     collector: Collector = field(default_factory=Collector)
     handlers: list[UpdateHandler] = field(default_factory=list)
 
-    def components(self) -> list[Component]:
-        """The consumers of profile and segment with several workers each, the clock, and the relays."""
+    def profile(self) -> list[Component]:
+        """What profile runs beside its API: its workers and the clock."""
+        return [
+            self._consumer(GROUP, INGEST_EVENTS, PROFILE_DEAD_LETTERS, lambda: EventHandler(self.clock)),
+            ClockJob(self.database, self.log, _TICK),
+        ]
+
+    def others(self) -> list[Component]:
+        """Segment's workers, who collects what they tell, and the relays where there is an outbox."""
         histories = ProfileHistories(self.channel)
 
         def follower() -> UpdateHandler:
@@ -117,10 +125,8 @@ class Pipeline:
             return self.handlers[-1]
 
         found: list[Component] = [
-            self._consumer(GROUP, INGEST_EVENTS, PROFILE_DEAD_LETTERS, lambda: EventHandler(self.clock)),
             self._consumer("segment", PROFILE_UPDATES, SEGMENT_DEAD_LETTERS, follower),
             self._consumer("test", SEGMENT_TRANSITIONS, SEGMENT_DEAD_LETTERS, lambda: self.collector, 1),
-            ClockJob(self.database, self.log, _TICK),
         ]
         if isinstance(self.log, KafkaLog):
             found += [
@@ -141,6 +147,14 @@ class Pipeline:
             tick_seconds=_TICK,
         )
         return Consumer(self.database, self.log, settings, handler)  # type: ignore[arg-type]
+
+    def fired(self) -> list[tuple[str, bytes, int]]:
+        """The triggers that fired: definition, cause, time."""
+        return [
+            (t.definition_id, t.cause_id, micros(t.time))
+            for t in self.collector.transitions
+            if t.kind == segment_events_pb2.TRANSITION_KIND_TRIGGERED
+        ]
 
     async def send(self, events: Iterable[model.Event]) -> int:
         """Put accepted events on the log; returns when they were acknowledged."""
@@ -260,7 +274,7 @@ def _collected(event: model.Event, received: int) -> object:
 
 @asynccontextmanager
 async def open_pipeline(database_url: str, kafka: str, start: int) -> AsyncIterator[Pipeline]:
-    """Everything from the log of events to the log of transitions; `kafka` is empty for PostgreSQL's log."""
+    """Profile's and segment's schemas, topics and APIs; `kafka` is empty for the log in PostgreSQL."""
     await migrate(database_url, profile_app.MIGRATIONS, "profile")
     await migrate(database_url, segment_app.MIGRATIONS, "segment")
     clock, namespace = Clock(start), f"t{uuid.uuid4().hex[:8]}"
@@ -281,9 +295,7 @@ async def open_pipeline(database_url: str, kafka: str, start: int) -> AsyncItera
                 rpc.open_channel(f"127.0.0.1:{port}") as channel,
             ):
                 await event_log.declare(ALL)
-                pipeline = Pipeline(database, event_log, namespace, clock, channel, definitions)
-                async with running(*pipeline.components()):
-                    yield pipeline
+                yield Pipeline(database, event_log, namespace, clock, channel, definitions)
         finally:
             await server.stop(None)
 

@@ -157,7 +157,7 @@ async def test_one_person_on_two_partitions(
 
 @pytest.mark.parametrize("step", ["claim", "lock"])
 @pytest.mark.parametrize("reverse", [False, True])
-async def test_a_merge_moves_history_between_keys(
+async def test_a_merge_meets_an_event_of_the_absorbed_on_another_partition(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: str, reverse: bool
 ) -> None:
     """One worker merges two profiles while another adds to the one that is absorbed."""

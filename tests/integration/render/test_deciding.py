@@ -108,6 +108,7 @@ async def test_a_batch_that_failed_before_its_commit_is_done_again_without_a_tra
 
 
 async def test_old_events_are_not_news(rig: Rig) -> None:
+    """What is older than the campaign's limit mails nobody, and is recorded as missed with the reason."""
     await rig.put(max_age_seconds=60)
     late = [rig.transition(str(uuid.uuid4()), age=61) for _ in range(2_000)]
 
