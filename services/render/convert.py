@@ -47,6 +47,7 @@ _MOST_MAX_AGE = 7 * 86_400
 _MOST_EXPIRE_AFTER = 30 * 86_400
 _MOST_LEASES = 1000
 _MOST_REASON = 1000
+_MOST_PAUSE = 86_400
 
 _STARTS = {
     segment_events_pb2.TRANSITION_KIND_ENTERED: Start.SEGMENT,
@@ -341,6 +342,17 @@ def leases_of(leases: Sequence[pb.Lease]) -> list[Lease]:
         return [Lease(str(uuid.UUID(one.message_id)), str(uuid.UUID(one.lease_id))) for one in leases]
     except ValueError:
         raise Invalid("leases", "message_id and lease_id must be UUIDs") from None
+
+
+def pause_of(request: pb.RejectMessagesRequest) -> int | None:
+    """For how many seconds a connector wants no retry; None where it leaves that to us."""
+    if not request.HasField("retry_after_seconds"):
+        return None
+    if not request.retry:
+        raise Invalid("retry_after_seconds", "needs retry")
+    if not 0 <= request.retry_after_seconds <= _MOST_PAUSE:
+        raise Invalid("retry_after_seconds", "must be from 0 to 86,400")
+    return request.retry_after_seconds
 
 
 def lease_pb(lease: Lease) -> pb.Lease:

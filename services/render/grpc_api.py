@@ -123,6 +123,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         self, request: pb.RejectMessagesRequest, context: Context
     ) -> pb.RejectMessagesResponse:
         leases = convert.leases_of(request.leases)
-        lost = await self._deliveries.reject(leases, convert.reason_of(request.reason), request.retry)
+        reason, pause = convert.reason_of(request.reason), convert.pause_of(request)
+        lost = await self._deliveries.reject(leases, reason, request.retry, pause)
         metrics.DELIVERIES.labels("retried" if request.retry else "rejected").inc(len(leases) - len(lost))
         return pb.RejectMessagesResponse(lost=[convert.lease_pb(lease) for lease in lost])

@@ -152,5 +152,7 @@ class Queue(Protocol):
     async def reject(self, leases: Collection[Lease], reason: str) -> list[Lease]:
         """Record that messages can't be delivered; returns the leases that were lost."""
 
-    async def postpone(self, leases: Collection[Lease], reason: str, now: int) -> list[Lease]:
-        """Offer messages again, later each time; returns the leases that were lost."""
+    async def postpone(
+        self, leases: Collection[Lease], reason: str, now: int, pause: int | None
+    ) -> list[Lease]:
+        """Offer messages again after a pause, None for one that grows; returns the leases that were lost."""

@@ -46,10 +46,16 @@ class Deliveries:
         """Record deliveries; returns the leases that were lost."""
         return await self._queue.acknowledge(leases)
 
-    async def reject(self, leases: Sequence[Lease], reason: str, retry: bool) -> list[Lease]:
-        """Offer messages again later, or give up on them; returns the leases that were lost."""
+    async def reject(
+        self, leases: Sequence[Lease], reason: str, retry: bool, pause: int | None = None
+    ) -> list[Lease]:
+        """Offer messages again later, or give up on them; returns the leases that were lost.
+
+        `pause` is in seconds; without it, it grows with each attempt.
+        """
         if retry:
-            return await self._queue.postpone(leases, reason, self._now())
+            micros = None if pause is None else pause * MICROS
+            return await self._queue.postpone(leases, reason, self._now(), micros)
         return await self._queue.reject(leases, reason)
 
     def _now(self) -> int:

@@ -65,8 +65,9 @@ returning m.message_id::text, m.lease_id::text
 _POSTPONE = """
 update render.messages as m
 set delivery_state = 1, reason = $3,
-  due_time = case m.delivery_state when 1 then m.due_time
-    else $4 + least($6::bigint, $5::bigint << least(20, greatest(0, m.attempts - 1))) end
+  due_time = case m.delivery_state when 1 then m.due_time else $4 + coalesce(
+    $7::bigint, least($6::bigint, $5::bigint << least(20, greatest(0, m.attempts - 1)))
+  ) end
 from unnest($1::uuid[], $2::uuid[]) as l (message_id, lease_id)
 where m.message_id = l.message_id and m.lease_id = l.lease_id and m.delivery_state in (1, 2)
 returning m.message_id::text, m.lease_id::text
@@ -118,8 +119,10 @@ class SqlQueue:
     async def reject(self, leases: Collection[Lease], reason: str) -> list[Lease]:
         return await self._settle(_REJECT, leases, reason)
 
-    async def postpone(self, leases: Collection[Lease], reason: str, now: int) -> list[Lease]:
-        return await self._settle(_POSTPONE, leases, reason, now, _FIRST_PAUSE, _LONGEST_PAUSE)
+    async def postpone(
+        self, leases: Collection[Lease], reason: str, now: int, pause: int | None
+    ) -> list[Lease]:
+        return await self._settle(_POSTPONE, leases, reason, now, _FIRST_PAUSE, _LONGEST_PAUSE, pause)
 
     async def _settle(self, query: str, leases: Collection[Lease], *arguments: object) -> list[Lease]:
         async with self._database.begin() as connection:

@@ -45,8 +45,10 @@ async def acknowledge(rig: Rig, *granted: Any) -> list[Any]:
     return list((await rig.render.AcknowledgeMessages(request)).lost)
 
 
-async def reject(rig: Rig, granted: Any, retry: bool) -> list[Any]:
-    request = pb.RejectMessagesRequest(leases=[lease_of(granted)], reason="mailbox full", retry=retry)
+async def reject(rig: Rig, granted: Any, retry: bool, after: int | None = None) -> list[Any]:
+    request = pb.RejectMessagesRequest(
+        leases=[lease_of(granted)], reason="mailbox full", retry=retry, retry_after_seconds=after
+    )
     return list((await rig.render.RejectMessages(request)).lost)
 
 
@@ -142,6 +144,33 @@ async def test_a_rejected_message_is_offered_again_later_each_time(rig: Rig) -> 
         pauses.append(rig.now - began)
 
     assert [5, 10, 20, 40] == pauses
+
+
+async def test_a_connector_says_when_a_message_is_to_be_offered_again(rig: Rig) -> None:
+    await mailed(rig)
+    (granted,) = await rig.deliveries.next(subscriber())
+    lost = await reject(rig, granted, retry=True, after=300)
+    rig.now += 299
+    early = await rig.deliveries.next(subscriber(1))
+    rig.now += 1
+    (again,) = await rig.deliveries.next(subscriber(1))
+    given_back = await reject(rig, again, retry=True, after=0)
+    (taken,) = await rig.deliveries.next(subscriber(2))
+
+    assert ([], [], []) == (lost, early, given_back)
+    assert 3 == taken.attempt
+
+
+@pytest.mark.parametrize(("retry", "after"), [(True, -1), (True, 86_401), (False, 0)])
+async def test_a_pause_that_can_not_be_kept_is_refused(rig: Rig, retry: bool, after: int) -> None:
+    await mailed(rig)
+    (granted,) = await rig.deliveries.next(subscriber())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await reject(rig, granted, retry, after)
+
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+    assert "retry_after_seconds" == rpc.error_from(refused.value).metadata["field"]
+    assert (LEASED, "") == await state(rig)
 
 
 async def test_a_message_that_was_given_up_is_not_offered_again(rig: Rig) -> None:

@@ -627,10 +627,16 @@ class RejectMessagesRequest(_message.Message):
     LEASES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why, for people to read."""
+    """Why, for people to read; what is longer than 1,000 characters is cut."""
     retry: _builtins.bool
-    """True: hand them out again, later each time. False: they can't be delivered."""
+    """True: hand them out again. False: they can't be delivered."""
+    retry_after_seconds: _builtins.int
+    """With `retry`: after so many seconds, such as an ESP's Retry-After; 0 gives them back at once.
+    At most 86,400. Unset: 5 after the first attempt, twice as many after each further one, at
+    most 3,600.
+    """
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lease]:
         """From 1 to 1,000."""
@@ -641,12 +647,15 @@ class RejectMessagesRequest(_message.Message):
         leases: _abc.Iterable[Global___Lease] | None = ...,
         reason: _builtins.str = ...,
         retry: _builtins.bool = ...,
+        retry_after_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_seconds", b"_retry_after_seconds", "retry_after_seconds", b"retry_after_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases", b"leases", "reason", b"reason", "retry", b"retry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_seconds", b"_retry_after_seconds", "leases", b"leases", "reason", b"reason", "retry", b"retry", "retry_after_seconds", b"retry_after_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retry_after_seconds: _TypeAlias = _typing.Literal["retry_after_seconds"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_seconds: _TypeAlias = _typing.Literal["_retry_after_seconds", b"_retry_after_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_seconds) -> _WhichOneofReturnType__retry_after_seconds | None: ...
 
 Global___RejectMessagesRequest: _TypeAlias = RejectMessagesRequest  # noqa: Y015
 
