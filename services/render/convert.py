@@ -294,8 +294,14 @@ def filter_of(request: pb.ListMessagesRequest) -> Filter:
     return Filter(
         uuid_text(request.profile_id, "profile_id") if request.profile_id else "",
         request.campaign_id,
-        _OUTCOMES.get(request.outcome),
+        _outcome_of(request.outcome),
     )
+
+
+def _outcome_of(number: int) -> Outcome | None:
+    if number and number not in _OUTCOMES:
+        raise Invalid("outcome", "is not one that this version knows")
+    return _OUTCOMES.get(number)
 
 
 def totals_pb(totals: Mapping[Outcome, int]) -> dict[str, int]:
@@ -318,8 +324,15 @@ def subscriber_of(request: pb.SubscribeRequest) -> Subscriber:
         holder=str(uuid.uuid4()),
         max_in_flight=request.max_in_flight or 100,
         lease_seconds=request.lease_seconds or 60,
-        stream=_STREAMS.get(request.stream),
+        stream=_stream_of(request.stream),
     )
+
+
+def _stream_of(number: int) -> Stream | None:
+    """Whose messages a connector wants. Who asks for a stream that we don't know must not get all."""
+    if number and number not in _STREAMS:
+        raise Invalid("stream", "is not one that this version knows")
+    return _STREAMS.get(number)
 
 
 def granted_pb(granted: Granted) -> pb.SubscribeResponse:

@@ -104,6 +104,12 @@ async def test_a_preview_fills_an_unsaved_template_and_stores_nothing(rig: Rig) 
     assert 0 == len((await rig.render.ListTemplates(pb.ListTemplatesRequest())).templates)
 
 
+async def test_an_outcome_that_nobody_knows_is_not_all_outcomes(rig: Rig) -> None:
+    code, error = await refused(rig.messages(outcome=9))
+
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "outcome") == (code, error.field)
+
+
 async def test_messages_are_listed_newest_first_in_pages(rig: Rig) -> None:
     await rig.put()
     people = [rig.profiles.add() for _ in range(5)]

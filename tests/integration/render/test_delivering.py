@@ -250,6 +250,16 @@ async def test_a_message_that_waited_too_long_is_withdrawn(rig: Rig) -> None:
     assert [] == await acknowledge(rig, held)
 
 
+async def test_a_stream_that_nobody_knows_is_not_all_streams(rig: Rig) -> None:
+    await mailed(rig)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rig.render.Subscribe(pb.SubscribeRequest(connector="test", stream=9)).read()
+
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+    assert "stream" == rpc.error_from(refused.value).metadata["field"]
+    assert (PENDING, "") == await state(rig)
+
+
 async def test_a_draining_server_ends_its_streams(rig: Rig) -> None:
     stream = rig.render.Subscribe(pb.SubscribeRequest(connector="test"))
     reading = asyncio.ensure_future(stream.read())
