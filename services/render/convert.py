@@ -295,6 +295,7 @@ def filter_of(request: pb.ListMessagesRequest) -> Filter:
         uuid_text(request.profile_id, "profile_id") if request.profile_id else "",
         request.campaign_id,
         _outcome_of(request.outcome),
+        _delivery_state_of(request.delivery_state),
     )
 
 
@@ -302,6 +303,12 @@ def _outcome_of(number: int) -> Outcome | None:
     if number and number not in _OUTCOMES:
         raise Invalid("outcome", "is not one that this version knows")
     return _OUTCOMES.get(number)
+
+
+def _delivery_state_of(number: int) -> int:
+    if number not in message_pb2.DeliveryState.values():
+        raise Invalid("delivery_state", "is not one that this version knows")
+    return number
 
 
 def totals_pb(totals: Mapping[Outcome, int]) -> dict[str, int]:

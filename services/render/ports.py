@@ -81,11 +81,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which messages are wanted: empty and None for all."""
+    """Which messages are wanted: empty, None and 0 for all."""
 
     profile_id: str = ""
     campaign_id: str = ""
     outcome: Outcome | None = None
+    delivery_state: int = 0
 
 
 class Messages(Protocol):

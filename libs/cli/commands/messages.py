@@ -18,8 +18,18 @@ from tessera.render.v1.message_pb2 import DeliveryState, Message, Outcome
 
 app = typer.Typer(help="Messages, and decisions not to send one.", no_args_is_help=True)
 
-_STYLES = {"rendered": "green", "missed": "dim", "suppressed": "yellow", "failed": "bold red"}
+_STYLES = {
+    "pending": "cyan",
+    "leased": "cyan",
+    "acknowledged": "green",
+    "missed": "dim",
+    "suppressed": "yellow",
+    "withdrawn": "yellow",
+    "rejected": "bold red",
+    "failed": "bold red",
+}
 _BODY = ("html", "text", "headers")
+_NOTHING = DeliveryState.DELIVERY_STATE_UNSPECIFIED
 _POLL_SECONDS = 0.5
 
 
@@ -29,6 +39,9 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones until Ctrl-C.")] = False,
     campaign: Annotated[str, typer.Option(help="Only this campaign's.")] = "",
     outcome: Annotated[str, typer.Option(help="Only rendered, missed, suppressed or failed.")] = "",
+    delivery: Annotated[
+        str, typer.Option(help="Only pending, leased, acknowledged, rejected or withdrawn.")
+    ] = "",
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,6 +52,8 @@ def tail(
       tessera messages tail -f
 
       tessera messages tail --outcome suppressed --json
+
+      tessera messages tail --delivery rejected
     """
     wanted = pb.ListMessagesRequest(page_size=limit, campaign_id=campaign)
     if outcome:
@@ -46,6 +61,11 @@ def tail(
             wanted.outcome = Outcome.Value(f"OUTCOME_{outcome.upper()}")
         except ValueError:
             raise Invalid("--outcome", "is rendered, missed, suppressed or failed") from None
+    if delivery:
+        try:
+            wanted.delivery_state = DeliveryState.Value(f"DELIVERY_STATE_{delivery.upper()}")
+        except ValueError:
+            raise Invalid("--delivery", "is pending, leased, acknowledged, rejected or withdrawn") from None
     with suppress(KeyboardInterrupt):
         run(_tail(home, wanted, follow, as_json))
 
@@ -71,19 +91,30 @@ def _print_line(message: Message, as_json: bool) -> None:
     if as_json:
         print_json(summary_of(message))
         return
-    outcome = outcome_of(message)
+    state = state_of(message)
     text = Text()
     text.append(f"{moment(message.create_time)[5:]}  {message.message_id[:8]}  ", "dim")
-    text.append(f"{outcome:<10} ", _STYLES.get(outcome, ""))
+    text.append(f"{state:<12} ", _STYLES.get(state, ""))
     text.append(f"{message.campaign_id:<19} ")
     text.append(f"{message.to or message.profile_id}  ", "cyan")
-    text.append(message.subject or message.outcome_reason, "" if message.subject else "dim")
+    text.append(f"{message.subject}  " if message.subject else "")
+    text.append(message.outcome_reason, "dim")
     line(text)
 
 
 def outcome_of(message: Message) -> str:
     """The outcome as a word."""
     return word(Outcome.Name(message.outcome), "OUTCOME")
+
+
+def delivery_of(message: Message) -> str:
+    """How the delivery stands, as a word."""
+    return word(DeliveryState.Name(message.delivery_state), "DELIVERY_STATE")
+
+
+def state_of(message: Message) -> str:
+    """What became of it so far: how the delivery stands where there is something to deliver."""
+    return outcome_of(message) if message.delivery_state == _NOTHING else delivery_of(message)
 
 
 def summary_of(message: Message) -> dict[str, object]:
@@ -142,13 +173,17 @@ async def _all(clients: Clients) -> AsyncIterator[Message]:
 
 
 def _facts(message: Message) -> list[tuple[str, str]]:
-    outcome = outcome_of(message)
-    if message.outcome_reason:
-        outcome += f": {message.outcome_reason}"
+    outcome, delivery = outcome_of(message), delivery_of(message)
+    # The reason is of what happened last.
+    reason = f": {message.outcome_reason}" if message.outcome_reason else ""
+    if message.delivery_state == _NOTHING:
+        outcome += reason
+    else:
+        delivery += reason
     facts = [
         ("message", message.message_id),
         ("outcome", outcome),
-        ("delivery", word(DeliveryState.Name(message.delivery_state), "DELIVERY_STATE")),
+        ("delivery", delivery),
         ("from", getattr(message, "from")),
         ("to", message.to),
         ("subject", message.subject),

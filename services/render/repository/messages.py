@@ -26,6 +26,8 @@ class SqlMessages:
         ).where(columns.number < before)
         if wanted.outcome is not None:
             query = query.where(columns.outcome == int(wanted.outcome))
+        if wanted.delivery_state:
+            query = query.where(columns.delivery_state == wanted.delivery_state)
         query = _of(query, wanted).order_by(columns.number.desc()).limit(limit + 1)
         async with self._database.query() as connection:
             rows = (await connection.execute(query)).all()

@@ -184,6 +184,21 @@ async def test_a_message_that_was_given_up_is_not_offered_again(rig: Rig) -> Non
     assert (REJECTED, "mailbox full") == await state(rig)
 
 
+async def test_messages_are_listed_by_how_their_delivery_stands(rig: Rig) -> None:
+    await mailed(rig, 3)
+    first, second, third = await rig.deliveries.next(subscriber())
+    await acknowledge(rig, first)
+    await reject(rig, second, retry=False)
+    found = [await rig.messages(delivery_state=one) for one in (ACKNOWLEDGED, REJECTED, LEASED, WITHDRAWN)]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rig.messages(delivery_state=9)
+
+    assert [[first.lease.message_id], [second.lease.message_id], [third.lease.message_id], []] == [
+        [message.message_id for message in some] for some in found
+    ]
+    assert "delivery_state" == rpc.error_from(refused.value).metadata["field"]
+
+
 async def test_rejecting_what_was_acknowledged_changes_nothing(rig: Rig) -> None:
     await mailed(rig)
     (granted,) = await rig.deliveries.next(subscriber())

@@ -389,6 +389,7 @@ class ListMessagesRequest(_message.Message):
     PROFILE_ID_FIELD_NUMBER: _builtins.int
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    DELIVERY_STATE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The most to return: 50 when unset, 500 at most; a larger value counts as 500. A page ends
     earlier where its messages have more than 8 MB.
@@ -401,6 +402,8 @@ class ListMessagesRequest(_message.Message):
     """Only this campaign's; empty for all."""
     outcome: _message_pb2.Outcome.ValueType
     """Only this outcome; unset for all."""
+    delivery_state: _message_pb2.DeliveryState.ValueType
+    """Only messages whose delivery stands like this, such as rejected ones; unset for all."""
     def __init__(
         self,
         *,
@@ -409,10 +412,11 @@ class ListMessagesRequest(_message.Message):
         profile_id: _builtins.str = ...,
         campaign_id: _builtins.str = ...,
         outcome: _message_pb2.Outcome.ValueType = ...,
+        delivery_state: _message_pb2.DeliveryState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "profile_id", b"profile_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "delivery_state", b"delivery_state", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "profile_id", b"profile_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
