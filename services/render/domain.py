@@ -266,7 +266,8 @@ def context_of(ingredients: Ingredients) -> bytes:
         "recommendations": list(ingredients.advice.recommendations),
         "event": orjson.loads(ingredients.event) if ingredients.event else {},
         "campaign": {"id": ingredients.campaign_id, "name": ingredients.campaign_name},
-        "unsubscribe_url": ingredients.unsubscribe_url,
+        # In Liquid an empty text is true: `{% if unsubscribe_url %}` asks for nothing at all.
+        "unsubscribe_url": ingredients.unsubscribe_url or None,
     }
     return orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
 

@@ -169,7 +169,8 @@ async def test_who_denies_analytics_gets_no_recommendations(rig: Rig) -> None:
 
 
 async def test_transactional_mail_has_no_unsubscribe_link(rig: Rig) -> None:
-    await rig.put(html="[{{ unsubscribe_url }}]", stream="STREAM_TRANSACTIONAL")
+    html = "[{% if unsubscribe_url %}Unsubscribe: {% endif %}{{ unsubscribe_url }}]"
+    await rig.put(html=html, stream="STREAM_TRANSACTIONAL")
     await rig.decide(rig.transition(rig.profiles.add()))
 
     (message,) = await rig.messages()
