@@ -50,7 +50,7 @@ where m.message_id = l.message_id and m.lease_id = l.lease_id and m.delivery_sta
 """
 # That a message was delivered is a fact, whatever has been decided since: also a withdrawn one was.
 _ACKNOWLEDGE = """
-update render.messages as m set delivery_state = 3
+update render.messages as m set delivery_state = 3, reason = ''
 from unnest($1::uuid[], $2::uuid[]) as l (message_id, lease_id)
 where m.message_id = l.message_id and m.lease_id = l.lease_id and m.delivery_state in (2, 3, 5)
 returning m.message_id::text, m.lease_id::text

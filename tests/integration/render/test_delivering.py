@@ -108,6 +108,17 @@ async def test_what_is_not_acknowledged_comes_again_the_same(rig: Rig) -> None:
     assert first.lease != second.lease
 
 
+async def test_a_delivered_message_keeps_no_reason_of_an_earlier_attempt(rig: Rig) -> None:
+    await mailed(rig)
+    (first,) = await rig.deliveries.next(subscriber())
+    await reject(rig, first, retry=True, after=0)
+    waiting = await state(rig)
+    (second,) = await rig.deliveries.next(subscriber())
+    await acknowledge(rig, second)
+
+    assert [(PENDING, "mailbox full"), (ACKNOWLEDGED, "")] == [waiting, await state(rig)]
+
+
 async def test_a_lease_that_another_has_taken_over_is_lost(rig: Rig) -> None:
     await mailed(rig)
     (first,) = await rig.deliveries.next(subscriber())
