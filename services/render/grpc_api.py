@@ -102,6 +102,8 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
             raise PermissionDenied("a masked message can't be delivered", permission=_READ_PERSONAL)
         subscriber = convert.subscriber_of(request)
         log.info("connector subscribed", connector=request.connector, most=subscriber.max_in_flight)
+        # Tells a connector that it is subscribed, also while no message comes.
+        await context.send_initial_metadata(())
         stopping = rpc.stopping()
         while not stopping.is_set():
             seen = self._news.count

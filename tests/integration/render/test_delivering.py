@@ -76,6 +76,12 @@ async def test_a_message_reaches_a_subscriber_that_was_waiting(rig: Rig) -> None
     assert (ACKNOWLEDGED, "") == found
 
 
+async def test_a_connector_learns_that_it_is_subscribed_before_there_is_a_message(rig: Rig) -> None:
+    stream = rig.render.Subscribe(pb.SubscribeRequest(connector="test"))
+    await asyncio.wait_for(stream.initial_metadata(), 10)
+    stream.cancel()
+
+
 async def test_a_stream_holds_no_more_than_its_limit(rig: Rig) -> None:
     await mailed(rig, 5)
     first = await rig.deliveries.next(subscriber(most=3))

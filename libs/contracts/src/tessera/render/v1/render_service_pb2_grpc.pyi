@@ -64,7 +64,7 @@ class RenderServiceStub:
     """Streams messages to a connector, each under a lease, for as long as the connector listens.
     Connectors share the work. A message that is neither acknowledged nor rejected when its lease
     ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
-    checked at each hand-out.
+    checked at each hand-out. The response's headers come at once, and tell that it is subscribed.
 
     Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
     """
@@ -111,7 +111,7 @@ class RenderServiceAsyncStub(RenderServiceStub):
     """Streams messages to a connector, each under a lease, for as long as the connector listens.
     Connectors share the work. A message that is neither acknowledged nor rejected when its lease
     ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
-    checked at each hand-out.
+    checked at each hand-out. The response's headers come at once, and tell that it is subscribed.
 
     Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
     """
@@ -209,7 +209,7 @@ class RenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams messages to a connector, each under a lease, for as long as the connector listens.
         Connectors share the work. A message that is neither acknowledged nor rejected when its lease
         ends is handed out again, with the same idempotency key and Message-ID. Expiry and consent are
-        checked at each hand-out.
+        checked at each hand-out. The response's headers come at once, and tell that it is subscribed.
 
         Errors: PERMISSION_DENIED without `pii.read` too: a masked message can't be delivered.
         """
