@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -194,6 +195,11 @@ class Connector:
 
     async def _deliver(self, stub: Any, response: pb.SubscribeResponse) -> None:
         message = response.message
+        ends = (response.lease_end_time, message.expire_time)
+        if min(end.ToMicroseconds() for end in ends) <= time.time() * 1_000_000:
+            # By now it may be another's: to deliver it would be to deliver it twice.
+            log.warning("message %s: its time was over before its turn came", message.message_id)
+            return
         result = await self.carrier.deliver(message)
         leases = [pb.Lease(message_id=message.message_id, lease_id=response.lease_id)]
         if result.verdict is Verdict.DELIVERED:

@@ -1,6 +1,7 @@
 """A render that hands out what a test says, and keeps what connectors answer."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,15 @@ def message(key: str = "key-1", **fields: Any) -> message_pb2.Message:
         }
     )
     made.create_time.FromSeconds(1_800_000_000)
+    if not made.HasField("expire_time"):
+        made.expire_time.FromSeconds(int(time.time()) + 86_400)
+    return made
+
+
+def response(one: message_pb2.Message, lease_seconds: float) -> pb.SubscribeResponse:
+    """The message under a new lease."""
+    made = pb.SubscribeResponse(message=one, lease_id=str(uuid.uuid4()), attempt=1)
+    made.lease_end_time.FromMicroseconds(int((time.time() + lease_seconds) * 1_000_000))
     return made
 
 
@@ -57,7 +67,7 @@ class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
         while True:
             for one in [one for i, one in self.waiting.items() if i not in handed]:
                 handed.add(one.message_id)
-                yield pb.SubscribeResponse(message=one, lease_id=str(uuid.uuid4()), attempt=1)
+                yield response(one, request.lease_seconds)
             await asyncio.sleep(0.02)
 
     async def AcknowledgeMessages(self, request: Any, context: Any) -> Any:  # noqa: N802
