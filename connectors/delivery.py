@@ -57,6 +57,8 @@ class Result:
 
     verdict: Verdict
     reason: str = ""
+    retry_after_seconds: int | None = None
+    """For RETRY: when, where the receiver said so; else later at each attempt."""
 
 
 DELIVERED = Result(Verdict.DELIVERED)
@@ -136,7 +138,7 @@ class Connector:
     delivered: int = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until asked to stop, or idle for long enough; what is in hand is finished.
+        """Work until asked to stop, or idle for long enough; finish what was begun, give back the rest.
 
         Raises the error where no retry can help: a wrong key, or a render that speaks otherwise.
         """
@@ -167,7 +169,8 @@ class Connector:
         stream = stub.Subscribe(request)
         reader = _Reader(stream, stopping)
         try:
-            return await self._carry(stub, reader, stopping)
+            ended = await self._carry(stub, reader, stopping)
+            left = await reader.left() if ended else []
         except ExceptionGroup as group:
             if group.split(grpc.aio.AioRpcError)[1] is not None:
                 raise
@@ -176,11 +179,15 @@ class Connector:
             reader.close()
             stream.cancel()
             await self.carrier.rest()
+        await _give_back(stub, left)
+        return ended
 
     async def _carry(self, stub: Any, reader: "_Reader", stopping: asyncio.Event) -> bool:
         slots = asyncio.Semaphore(self.options.concurrency)
         async with asyncio.TaskGroup() as tasks:
             while True:
+                # What is read is begun; what is not can be given back.
+                await slots.acquire()
                 response = await reader.next(self.options.rest_seconds)
                 if response is None:
                     await self.carrier.rest()
@@ -189,7 +196,6 @@ class Connector:
                     return True
                 if response is _END:
                     return False
-                await slots.acquire()
                 task = tasks.create_task(self._deliver(stub, response))
                 task.add_done_callback(lambda _: slots.release())
 
@@ -201,7 +207,7 @@ class Connector:
             log.warning("message %s: its time was over before its turn came", message.message_id)
             return
         result = await self.carrier.deliver(message)
-        leases = [pb.Lease(message_id=message.message_id, lease_id=response.lease_id)]
+        leases = [_lease_of(response)]
         if result.verdict is Verdict.DELIVERED:
             request = pb.AcknowledgeMessagesRequest(leases=leases)
             answer = await stub.AcknowledgeMessages(request, timeout=_CALL_SECONDS, wait_for_ready=True)
@@ -210,9 +216,25 @@ class Connector:
             log.warning("message %s: %s: %s", message.message_id, result.verdict.value, result.reason)
             retry = result.verdict is Verdict.RETRY
             refusal = pb.RejectMessagesRequest(leases=leases, reason=result.reason, retry=retry)
+            if retry and result.retry_after_seconds is not None:
+                refusal.retry_after_seconds = result.retry_after_seconds
             answer = await stub.RejectMessages(refusal, timeout=_CALL_SECONDS, wait_for_ready=True)
         if answer.lost:
             log.warning("message %s: its lease was lost, it comes again", message.message_id)
+
+
+async def _give_back(stub: Any, responses: list[pb.SubscribeResponse]) -> None:
+    """Let others have at once what came and was not begun: else it would wait for the leases' end."""
+    if responses:
+        leases = [_lease_of(response) for response in responses]
+        request = pb.RejectMessagesRequest(
+            leases=leases, reason="the connector stopped", retry=True, retry_after_seconds=0
+        )
+        await stub.RejectMessages(request, timeout=_CALL_SECONDS)
+
+
+def _lease_of(response: pb.SubscribeResponse) -> pb.Lease:
+    return pb.Lease(message_id=response.message.message_id, lease_id=response.lease_id)
 
 
 _END = pb.SubscribeResponse()
@@ -223,6 +245,7 @@ class _Reader:
 
     def __init__(self, stream: Any, stopping: asyncio.Event) -> None:
         self._stream = stream
+        self._stopping = stopping
         self._asked = asyncio.ensure_future(stopping.wait())
         self._read: asyncio.Future[Any] | None = None
 
@@ -231,12 +254,25 @@ class _Reader:
         self._read = self._read or asyncio.ensure_future(self._stream.read())
         waited = {self._read, self._asked}
         await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if self._asked.done():
+        if self._stopping.is_set():
             return _END
         if not self._read.done():
             return None
         response, self._read = self._read.result(), None
         return _END if response is grpc.aio.EOF else response
+
+    async def left(self) -> list[pb.SubscribeResponse]:
+        """What has come and nobody has read."""
+        found: list[pb.SubscribeResponse] = []
+        while True:
+            self._read = self._read or asyncio.ensure_future(self._stream.read())
+            await asyncio.wait({self._read}, timeout=_STREAM_PAUSE)
+            if not self._read.done():
+                return found
+            response, self._read = self._read.result(), None
+            if response is grpc.aio.EOF:
+                return found
+            found.append(response)
 
     def close(self) -> None:
         """Read no more."""

@@ -51,6 +51,7 @@ class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
         self.waiting = {one.message_id: one for one in messages}
         self.acknowledged: list[str] = []
         self.rejections: list[tuple[str, bool, str]] = []
+        self.pauses: list[int | None] = []
         self.acknowledging = asyncio.Event()
         self.let_through = asyncio.Event()
         self.let_through.set()
@@ -81,6 +82,8 @@ class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
         for lease in request.leases:
             one = self.waiting[lease.message_id]
             self.rejections.append((one.idempotency_key, request.retry, request.reason))
+            given = request.HasField("retry_after_seconds")
+            self.pauses.append(request.retry_after_seconds if given else None)
             if not request.retry:
                 del self.waiting[lease.message_id]
         return pb.RejectMessagesResponse()
