@@ -2,10 +2,15 @@
 
 TesseraError
 ├── Invalid              the caller sent something wrong: names the field
+│   ├── Required         it is missing
+│   ├── Malformed        it has not the form that was asked for
+│   └── TooLarge         it is longer, or there is more of it, than is allowed
 ├── NotFound             there is no such thing
 ├── Conflict             it exists, but differently; or it changed meanwhile
 ├── FailedPrecondition   right in itself, but not in the present state
 ├── Unauthenticated      nobody known is calling
+│   ├── KeyMissing       no key is shown
+│   └── KeyUnknown       the key that is shown is nobody's
 ├── PermissionDenied     the caller may not do this
 ├── ResourceExhausted    too much at once: try later
 └── Unavailable          something needed does not answer: try again
@@ -31,10 +36,28 @@ class Invalid(TesseraError):
 
     reason = "INVALID"
 
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}", field=field)
+    def __init__(self, field: str, problem: str, **metadata: object) -> None:
+        super().__init__(f"{field}: {problem}", field=field, **metadata)
         self.field = field
         self.problem = problem
+
+
+class Required(Invalid):
+    """Something that must be there is missing."""
+
+    reason = "REQUIRED"
+
+
+class Malformed(Invalid):
+    """It has not the form that was asked for."""
+
+    reason = "MALFORMED"
+
+
+class TooLarge(Invalid):
+    """It is longer, or there is more of it, than is allowed."""
+
+    reason = "TOO_LARGE"
 
 
 class NotFound(TesseraError):
@@ -59,6 +82,18 @@ class Unauthenticated(TesseraError):
     """Nobody known is calling."""
 
     reason = "UNAUTHENTICATED"
+
+
+class KeyMissing(Unauthenticated):
+    """The caller shows no key."""
+
+    reason = "KEY_MISSING"
+
+
+class KeyUnknown(Unauthenticated):
+    """The caller shows a key that nobody has."""
+
+    reason = "KEY_UNKNOWN"
 
 
 class PermissionDenied(TesseraError):

@@ -13,9 +13,10 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
-from libs.errors import Unavailable
+from libs.errors import Malformed, Unavailable
 from libs.observability import traces
 from libs.rpc import calls
 from libs.rpc.access_log import Line
@@ -72,14 +73,14 @@ class Guard(grpc.aio.ServerInterceptor):
 
         async def guarded(request: Any, context: Context) -> Any:
             async def work(mask: Mask) -> Any:
-                return mask(await answer(request, context))
+                return mask(await answer(_readable(request), context))
 
             # A call that came with a deadline is cancelled by gRPC once that has passed.
             limit = self._unary_seconds if context.time_remaining() is None else None
             return await self._serve(path, context, work, limit)
 
         return grpc.unary_unary_rpc_method_handler(
-            guarded, handler.request_deserializer, handler.response_serializer
+            guarded, _lenient(handler.request_deserializer), handler.response_serializer
         )
 
     def _guard_stream(self, path: str, handler: Handler) -> Handler:
@@ -88,7 +89,7 @@ class Guard(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: Context) -> None:
             async def work(mask: Mask) -> None:
                 masking: Any = _MaskingContext(context, mask)
-                answers = answer(request, masking)
+                answers = answer(_readable(request), masking)
                 if not hasattr(answers, "__aiter__"):  # a handler that calls `context.write`
                     await answers
                     return
@@ -101,7 +102,7 @@ class Guard(grpc.aio.ServerInterceptor):
         # Of gRPC's two styles this is the one with `context.write`, so None is the answer.
         behavior: Any = guarded
         return grpc.unary_stream_rpc_method_handler(
-            behavior, handler.request_deserializer, handler.response_serializer
+            behavior, _lenient(handler.request_deserializer), handler.response_serializer
         )
 
     async def _serve(
@@ -172,6 +173,25 @@ class _MaskingContext:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
+
+
+def _lenient(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """Decode, or return the error: gRPC itself would answer UNKNOWN, which says that we are at fault."""
+    assert decode is not None
+
+    def decoded(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError as error:
+            return error
+
+    return decoded
+
+
+def _readable(request: Any) -> Any:
+    if isinstance(request, DecodeError):
+        raise Malformed("request", "is not the message that this method takes; is the contract the same?")
+    return request
 
 
 def _mask_for(permission: str, caller: Caller) -> Mask:

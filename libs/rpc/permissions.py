@@ -9,7 +9,7 @@ import msgspec
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
-from libs.errors import PermissionDenied, Unauthenticated
+from libs.errors import KeyMissing, KeyUnknown, PermissionDenied
 from libs.rpc.calls import ANONYMOUS, Caller
 from tessera.options.v1 import options_pb2
 
@@ -64,10 +64,14 @@ def admit(permission: str, authorization: str, keys: ApiKeys) -> Caller:
     known = keys.caller_of(authorization) if authorization else None
     if permission == PUBLIC:
         return known or ANONYMOUS
+    if known is None and not authorization:
+        raise KeyMissing("an API key is needed: metadata `authorization: Bearer <key>`")
     if known is None:
-        raise Unauthenticated("an API key is needed: metadata `authorization: Bearer <key>`")
+        raise KeyUnknown("nobody has this API key; it is sent as metadata `authorization: Bearer <key>`")
     if not known.may(permission):
-        raise PermissionDenied(f"{known.name} lacks {permission}", permission=permission)
+        raise PermissionDenied(
+            f"the key {known.name} lacks the permission {permission}", permission=permission, key=known.name
+        )
     return known
 
 

@@ -1,7 +1,8 @@
 """The one table between our errors and gRPC's status codes, and both ways across it.
 
-A status carries `google.rpc.Status` with one `google.rpc.ErrorInfo` in `grpc-status-details-bin`:
-`reason` is the error's, `domain` is `tessera`, `metadata` holds the values in the message.
+A status carries `google.rpc.Status` in `grpc-status-details-bin`, with one `google.rpc.ErrorInfo`:
+`reason` is the error's, `domain` is `tessera`, `metadata` holds the values in the message. Where a
+field is wrong, a `google.rpc.BadRequest` names it too, for tools that know nothing of us.
 """
 
 from collections.abc import Iterator
@@ -9,9 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from grpc import StatusCode
 
@@ -64,9 +64,12 @@ def refusal(error: Exception) -> Refusal:
         return INTERNAL
     message = _cut(error.message, _MESSAGE_BYTES)
     values = {name: _cut(value, _VALUE_BYTES) for name, value in list(error.metadata.items())[:_VALUES]}
-    packed = AnyMessage()
-    packed.Pack(ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=values))
-    status = Status(code=code.value[0], message=message, details=[packed])
+    status = Status(code=code.value[0], message=message)
+    status.details.add().Pack(ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=values))
+    if isinstance(error, errors.Invalid):
+        problem = _cut(error.problem, _MESSAGE_BYTES)
+        violation = BadRequest.FieldViolation(field=values["field"], description=problem)
+        status.details.add().Pack(BadRequest(field_violations=[violation]))
     return Refusal(code, message, error.reason, status.SerializeToString())
 
 

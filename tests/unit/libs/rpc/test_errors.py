@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import StatusCode
 from grpc_status import rpc_status
 
@@ -64,6 +64,36 @@ async def test_an_invalid_field_keeps_its_name_and_problem(profiles: Any, stub: 
 
     assert isinstance(actual, errors.Invalid)
     assert ("user.email", "has no @") == (actual.field, actual.problem)
+
+
+async def test_a_wrong_field_is_named_for_tools_that_know_nothing_of_us(
+    profiles: Any, stub: Any, request_: Any
+) -> None:
+    async def get(_: Any) -> Any:
+        raise errors.Malformed("user.email", "has no @", column=3)
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+    status = rpc_status.from_call(failed.value)
+    info, bad = ErrorInfo(), BadRequest()
+    status.details[0].Unpack(info)
+    status.details[1].Unpack(bad)
+
+    assert ("MALFORMED", {"field": "user.email", "column": "3"}) == (info.reason, dict(info.metadata))
+    assert [("user.email", "has no @")] == [(each.field, each.description) for each in bad.field_violations]
+
+
+async def test_a_request_that_is_no_such_message_is_the_caller_s_mistake(channel: Any, lines: Any) -> None:
+    get = channel.unary_unary("/tessera.profile.v1.ProfileService/GetProfile")
+    read = channel.unary_stream("/tessera.profile.v1.ProfileService/ReadHistory")
+    for call in (get(b"\xff"), read(b"\xff").read()):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call
+
+        assert StatusCode.INVALID_ARGUMENT is failed.value.code()
+        assert "request: is not the message that this method takes" in failed.value.details()
+    assert 2 == len([line for line in lines() if line["event"] == "call refused"])
 
 
 async def test_a_subclass_of_an_error_has_its_status_and_its_own_reason(
@@ -135,10 +165,12 @@ async def test_a_message_too_long_for_a_header_is_cut(profiles: Any, stub: Any, 
         await stub.GetProfile(request_)
     error = rpc.error_from(failed.value)
     details = refusal(error).details
+    invalid = refusal(errors.Invalid(wide, wide, **{f"name{number}": wide for number in range(99)}))
 
     assert isinstance(error, errors.NotFound)
     assert ("\N{WOMAN}" * 150, "\N{WOMAN}" * 50) == (error.message, error.metadata["name0"])
     assert 6000 > len(quote(error.message)) + len(base64.b64encode(details))
+    assert 7000 > len(quote(invalid.message)) + len(base64.b64encode(invalid.details))
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc import StatusCode
 
 from libs import rpc
-from libs.rpc.permissions import permissions_of, permissions_of_all
+from libs.errors import TesseraError
+from libs.rpc.permissions import admit, permissions_of, permissions_of_all
 from tessera.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tessera.options.v1 import options_pb2
 from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
 from tessera.recommend.v1 import recommend_service_pb2
 from tessera.render.v1 import render_service_pb2
 from tessera.segment.v1 import segment_service_pb2
+from tests.unit.libs.rpc.conftest import KEYS, api_keys
 
 DIGEST = hashlib.sha256(b"secret").hexdigest()
 KEY = f'{{"sha256": "{DIGEST}", "permissions": ["profile.read", "segment.*"]}}'
@@ -62,6 +64,21 @@ async def test_everybody_else_is_refused(
         await call_as(running.server.address, metadata, request_)
 
     assert code is failed.value.code()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "reason", "words"),
+    [
+        ("", "KEY_MISSING", "an API key is needed"),
+        ("Bearer nobody", "KEY_UNKNOWN", "nobody has this API key"),
+        ("Bearer stranger", "PERMISSION_DENIED", "the key stranger lacks the permission profile.read"),
+    ],
+)
+def test_a_caller_is_told_what_is_wrong_with_the_key(authorization: str, reason: str, words: str) -> None:
+    with pytest.raises(TesseraError, match=words) as refused:
+        admit("profile.read", authorization, api_keys(**KEYS))
+
+    assert reason == refused.value.reason
 
 
 async def test_a_stream_is_refused_as_well(running: Any) -> None:
