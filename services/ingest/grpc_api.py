@@ -56,9 +56,10 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
         self, request: pb.ListRejectedEventsRequest, context: Context
     ) -> pb.ListRejectedEventsResponse:
         size = rpc.page_size(request.page_size, 50, 500)
-        (before,) = rpc.decode_token(request.page_token, tuple[int]) or (_NEWEST,)
+        rejected_of = f"rejected/{request.source_id}"
+        (before,) = rpc.decode_token(request.page_token, rejected_of, tuple[int]) or (_NEWEST,)
         kept = await self._administration.rejections(before, size, request.source_id)
-        token = rpc.encode_token(kept[-1].rejection_id) if len(kept) == size else ""
+        token = rpc.encode_token(rejected_of, kept[-1].rejection_id) if len(kept) == size else ""
         return pb.ListRejectedEventsResponse(
             rejected_events=[convert.rejected_pb(one) for one in kept], next_page_token=token
         )

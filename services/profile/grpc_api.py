@@ -48,17 +48,19 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
         self, request: pb.ListProfilesRequest, context: Context
     ) -> pb.ListProfilesResponse:
         size = rpc.page_size(request.page_size, 50, 1000)
-        (after,) = rpc.decode_token(request.page_token, tuple[str]) or (_FIRST,)
+        (after,) = rpc.decode_token(request.page_token, "profiles", tuple[str]) or (_FIRST,)
         profiles, total = await self._profiles.page(uuid_text(after, "page_token"), size)
-        token = rpc.encode_token(profiles[-1].profile_id) if len(profiles) == size else ""
+        token = rpc.encode_token("profiles", profiles[-1].profile_id) if len(profiles) == size else ""
         return pb.ListProfilesResponse(
             profiles=[convert.profile_pb(p) for p in profiles], next_page_token=token, total_size=total
         )
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         size = rpc.page_size(request.page_size, 50, 500)
-        revision, place = rpc.decode_token(request.page_token, tuple[int, int]) or (_NEWEST, _NEWEST)
         profile_id = uuid_text(request.profile_id, "profile_id")
+        events_of = f"events/{profile_id}"
+        start = rpc.decode_token(request.page_token, events_of, tuple[int, int])
+        revision, place = start or (_NEWEST, _NEWEST)
         found: list[tuple[int, int, ingest_events_pb2.EventCollected]] = []
         # A step holds at least no event and at most many: read steps until the page is full.
         before = revision + 1
@@ -72,7 +74,7 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
                 break
             before = steps[-1].revision
         page = found[:size]
-        token = rpc.encode_token(*page[-1][:2]) if len(found) > size else ""
+        token = rpc.encode_token(events_of, *page[-1][:2]) if len(found) > size else ""
         return pb.ListEventsResponse(events=[event for *_, event in page], next_page_token=token)
 
     async def ReadHistory(

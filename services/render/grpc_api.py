@@ -86,12 +86,13 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         self, request: pb.ListMessagesRequest, context: Context
     ) -> pb.ListMessagesResponse:
         size = rpc.page_size(request.page_size, 50, 500)
-        (before,) = rpc.decode_token(request.page_token, tuple[int]) or (_NEWEST,)
         wanted = convert.filter_of(request)
+        messages_of = f"messages/{request.profile_id}/{request.campaign_id}/{request.outcome}"
+        (before,) = rpc.decode_token(request.page_token, messages_of, tuple[int]) or (_NEWEST,)
         page, more = await self._messages.page(wanted, before, size)
         return pb.ListMessagesResponse(
             messages=[convert.delivery_pb(delivery) for _, delivery in page],
-            next_page_token=rpc.encode_token(page[-1][0]) if more else "",
+            next_page_token=rpc.encode_token(messages_of, page[-1][0]) if more else "",
             totals=convert.totals_pb(await self._messages.totals(wanted)),
         )
 

@@ -43,10 +43,11 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         size = rpc.page_size(request.page_size, 50, 1000)
-        (last,) = rpc.decode_token(request.page_token, tuple[str]) or ("",)
+        members_of = f"members/{request.segment_id}"
+        (last,) = rpc.decode_token(request.page_token, members_of, tuple[str]) or ("",)
         after = uuid_text(last, "page_token") if last else ""
         members = await self._segments.members(request.segment_id, after, size)
-        token = rpc.encode_token(members[-1][0]) if len(members) == size else ""
+        token = rpc.encode_token(members_of, members[-1][0]) if len(members) == size else ""
         return pb.ListMembersResponse(
             memberships=[
                 convert.membership_pb_of(request.segment_id, profile_id, membership)

@@ -81,7 +81,7 @@ _REFUSED: list[tuple[str, type[TesseraError], Callable[[Any], Any]]] = [
     (
         "a wrong token",
         Invalid,
-        lambda s: s.ListProfiles(pb.ListProfilesRequest(page_token=rpc.encode_token("x"))),
+        lambda s: s.ListProfiles(pb.ListProfilesRequest(page_token=rpc.encode_token("profiles", "x"))),
     ),
 ]
 

@@ -198,7 +198,8 @@ async def test_members_are_paged_while_they_change(world: World, stub: Any) -> N
     [
         pb.ListMembersRequest(segment_id="buyers", page_size=-1),
         pb.ListMembersRequest(segment_id="buyers", page_token="x"),
-        pb.ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("no UUID")),
+        pb.ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("members/buyers", "no UUID")),
+        pb.ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("members/others", "1" * 32)),
     ],
 )
 async def test_a_wrong_page_is_refused(stub: Any, request_: pb.ListMembersRequest) -> None:
