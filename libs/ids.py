@@ -3,18 +3,30 @@
 import os
 import time
 import uuid
+from collections.abc import Sequence
 
-from libs.errors import Invalid
+from libs.errors import Malformed, Required, TooLarge
 
 _VARIANT = "89ab"
 
 
 def uuid_text(value: str, field: str) -> str:
     """A UUID in its normal form; Invalid names the field where it is none."""
+    if not value:
+        raise Required(field, "is required")
     try:
         return str(uuid.UUID(value))
     except ValueError:
-        raise Invalid(field, f"{value[:50]!r} is not a UUID") from None
+        raise Malformed(field, f"{value[:50]!r} is not a UUID") from None
+
+
+def uuid_texts(values: Sequence[str], field: str, most: int) -> list[str]:
+    """From 1 to `most` UUIDs in their normal form; Invalid names the one that is none."""
+    if not values:
+        raise Required(field, f"must hold from 1 to {most:,} ids, not 0")
+    if len(values) > most:
+        raise TooLarge(field, f"must hold from 1 to {most:,} ids, not {len(values):,}")
+    return [uuid_text(value, f"{field}[{place}]") for place, value in enumerate(values)]
 
 
 def new_uuid() -> str:

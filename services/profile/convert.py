@@ -6,7 +6,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from libs.addresses import normal_email, normal_phone
-from libs.errors import Invalid
+from libs.errors import Invalid, Malformed, Required
 from libs.times import micros, set_time, timestamp
 from services.profile.domain import (
     ANONYMOUS_ID,
@@ -144,18 +144,26 @@ def identifier_pb(identifier: str) -> profile_pb2.Identifier:
     return profile_pb2.Identifier(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
 
 
+_MALFORMED = {
+    EMAIL: "is not an email address",
+    PHONE: "is not a phone number in E.164 form, such as +33123456789",
+}
+
+
 def identifier_of(pb: profile_pb2.Identifier) -> str:
     """From the contract, in normal form; Invalid for an unknown kind or a wrong value."""
     kind = _KINDS.get(pb.kind)
     if kind is None:
-        raise Invalid("identifier.kind", "is required")
+        raise Required("identifier.kind", "is required: user id, email, phone or anonymous id")
+    if not pb.value:
+        raise Required("identifier.value", "is required")
     value: str | None = pb.value
     if kind == EMAIL:
         value = normal_email(pb.value)
     elif kind == PHONE:
         value = normal_phone(pb.value)
     if not value or "\0" in value:
-        raise Invalid("identifier.value", "is no value of that kind")
+        raise Malformed("identifier.value", _MALFORMED.get(kind, "contains the character U+0000"))
     return f"{kind}:{value}"
 
 

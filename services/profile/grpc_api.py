@@ -1,13 +1,13 @@
 """The gRPC API of profile."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
 from libs import rpc
-from libs.errors import Invalid
-from libs.ids import uuid_text
+from libs.errors import Required
+from libs.ids import uuid_text, uuid_texts
 from services.profile import convert
 from services.profile.handlers import Profiles
 from tessera.ingest.v1 import ingest_events_pb2
@@ -17,6 +17,7 @@ from tessera.profile.v1 import profile_service_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 _NEWEST = 1 << 62
 _FIRST = "00000000-0000-0000-0000-000000000000"
+_MOST_IDS = 1000
 # A step may hold half a megabyte of events.
 _STEPS_AT_ONCE = 20
 
@@ -28,7 +29,10 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
         self._profiles = profiles
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Context) -> pb.GetProfileResponse:
-        if request.WhichOneof("by") == "identifier":
+        by = request.WhichOneof("by")
+        if by is None:
+            raise Required("profile_id", "is required, or identifier")
+        if by == "identifier":
             identifier = convert.identifier_of(request.identifier)
             profile = await self._profiles.find(identifier, request.min_revision)
         else:
@@ -39,7 +43,7 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
     async def BatchGetProfiles(
         self, request: pb.BatchGetProfilesRequest, context: Context
     ) -> pb.BatchGetProfilesResponse:
-        profiles = await self._profiles.batch(_ids(request.profile_ids))
+        profiles = await self._profiles.batch(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS))
         return pb.BatchGetProfilesResponse(
             profiles={asked: convert.profile_pb(profile) for asked, profile in profiles.items()}
         )
@@ -80,16 +84,10 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
     async def ReadHistory(
         self, request: pb.ReadHistoryRequest, context: Context
     ) -> AsyncIterator[pb.ReadHistoryResponse]:
-        async for part in self._profiles.histories(_ids(request.profile_ids)):
+        async for part in self._profiles.histories(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS)):
             steps = [(step.revision, step.moved, step.body) for step in part.steps]
             yield pb.ReadHistoryResponse(
                 profile_id=part.profile_id,
                 updates=convert.updates_pb(part.profile_id, steps),
                 revision=part.revision,
             )
-
-
-def _ids(profile_ids: Sequence[str]) -> list[str]:
-    if not 1 <= len(profile_ids) <= 1000:
-        raise Invalid("profile_ids", "must name from 1 to 1,000 profiles")
-    return [uuid_text(profile_id, "profile_ids") for profile_id in profile_ids]

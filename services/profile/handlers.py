@@ -51,11 +51,12 @@ class Profiles:
     async def get(self, profile_id: str, min_revision: int = 0) -> Profile:
         """One profile by its id, or that of one that it absorbed."""
         found = await self._directory.get([profile_id])
-        return _at_least(found.get(profile_id), min_revision, f"profile {profile_id}")
+        names = {"profile_id": profile_id}
+        return _at_least(found.get(profile_id), min_revision, f"profile {profile_id}", names)
 
     async def find(self, identifier: str, min_revision: int = 0) -> Profile:
         """One profile by any of its identifiers."""
-        return _at_least(await self._directory.find(identifier), min_revision, "that identifier")
+        return _at_least(await self._directory.find(identifier), min_revision, "that identifier", {})
 
     async def batch(self, profile_ids: Sequence[str]) -> Mapping[str, Profile]:
         """Many profiles by the ids asked for."""
@@ -75,9 +76,9 @@ class Profiles:
         return self._directory.histories(profile_ids)
 
 
-def _at_least(profile: Profile | None, min_revision: int, asked: str) -> Profile:
+def _at_least(profile: Profile | None, min_revision: int, asked: str, names: Mapping[str, str]) -> Profile:
     if profile is None:
-        raise NotFound(f"nobody has {asked}")
+        raise NotFound(f"nobody has {asked}", **names)
     if profile.revision < min_revision:
         raise FailedPrecondition(
             f"{asked} is at revision {profile.revision}, not yet at {min_revision}", revision=profile.revision

@@ -5,14 +5,14 @@ from typing import Any
 import grpc
 
 from libs import rpc
-from libs.errors import Invalid
-from libs.ids import uuid_text
+from libs.ids import uuid_text, uuid_texts
 from services.segment import convert
 from services.segment.handlers import Segments
 from tessera.segment.v1 import segment_service_pb2 as pb
 from tessera.segment.v1 import segment_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_MOST_IDS = 1000
 
 
 class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):
@@ -59,10 +59,7 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):
     async def GetMemberships(
         self, request: pb.GetMembershipsRequest, context: Context
     ) -> pb.GetMembershipsResponse:
-        if not 1 <= len(request.profile_ids) <= 1000:
-            raise Invalid("profile_ids", "must name from 1 to 1,000 profiles")
-        ids = [uuid_text(profile_id, "profile_ids") for profile_id in request.profile_ids]
-        found = await self._segments.memberships(ids)
+        found = await self._segments.memberships(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS))
         return pb.GetMembershipsResponse(
             memberships=[
                 convert.membership_pb_of(segment_id, profile_id, membership)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from libs.errors import Invalid, NotFound, Unavailable
+from libs.errors import Invalid, Malformed, NotFound, Required, Unavailable
 from services.segment.domain import (
     DAY,
     SECOND,
@@ -265,6 +265,7 @@ class Segments:
 
     async def segment(self, segment_id: str) -> SegmentDefinition:
         """One segment."""
+        _require("segment_id", segment_id)
         found = await self._definitions.segment(segment_id)
         if found is None:
             raise _no_segment(segment_id)
@@ -280,16 +281,19 @@ class Segments:
 
     async def delete_segment(self, segment_id: str) -> None:
         """Its members leave it."""
+        _require("segment_id", segment_id)
         if not await self._definitions.delete_segment(segment_id):
             raise _no_segment(segment_id)
 
     async def delete_trigger(self, trigger_id: str) -> None:
         """Waits that go on end without it."""
+        _require("trigger_id", trigger_id)
         if not await self._definitions.delete_trigger(trigger_id):
             raise NotFound(f"there is no trigger {trigger_id}", trigger_id=trigger_id)
 
     async def members(self, segment_id: str, after: str, limit: int) -> list[tuple[str, Membership]]:
         """A page of members, by profile id."""
+        _require("segment_id", segment_id)
         if not await self._members.exists(segment_id):
             raise _no_segment(segment_id)
         return await self._members.page(segment_id, after, limit)
@@ -299,18 +303,31 @@ class Segments:
         return await self._members.of(profile_ids)
 
 
+class InvalidExpression(Invalid):
+    """An expression that can't be understood; `line` and `column` count from 1."""
+
+    reason = "INVALID_EXPRESSION"
+
+
 def _no_segment(segment_id: str) -> NotFound:
     return NotFound(f"there is no segment {segment_id}", segment_id=segment_id)
 
 
+def _require(field: str, value: str) -> None:
+    if not value:
+        raise Required(field, "is required")
+
+
 def _check_event(field: str, name: str) -> None:
+    _require(field, name)
     if not 0 < len(name) <= 200 or "\0" in name:
         raise Invalid(field, "the name of an event has 1 to 200 characters")
 
 
 def _check_id(field: str, value: str) -> None:
+    _require(field, value)
     if not _ID.fullmatch(value):
-        raise Invalid(field, "must be lower-case letters, digits, - and _, at most 63")
+        raise Malformed(field, "must be lower-case letters, digits, - and _, at most 63")
 
 
 def _check_name(field: str, value: str) -> None:
@@ -322,4 +339,4 @@ def _check_rule(field: str, text: str) -> None:
     try:
         parse_rule(text)
     except RuleError as error:
-        raise Invalid(field, str(error)) from None
+        raise InvalidExpression(field, str(error), line=error.line, column=error.column) from None

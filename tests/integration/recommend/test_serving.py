@@ -165,7 +165,7 @@ async def test_a_batch_answers_for_each_id_as_asked(
         (pb.RecommendRequest(profile_id=STRANGER, limit=-1), "limit"),
         (pb.BatchRecommendRequest(), "profile_ids"),
         (pb.BatchRecommendRequest(profile_ids=[_id(n) for n in range(501)]), "profile_ids"),
-        (pb.BatchRecommendRequest(profile_ids=["ada"]), "profile_ids"),
+        (pb.BatchRecommendRequest(profile_ids=["ada"]), "profile_ids[0]"),
     ],
 )
 async def test_a_wrong_request_names_its_field(

@@ -7,6 +7,8 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_status import rpc_status
 
 from libs import rpc
 from services.segment.grpc_api import SegmentServicer
@@ -87,6 +89,51 @@ async def test_a_wrong_trigger_is_refused_with_its_field(stub: Any, request_: An
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
     assert (refused.value.details() or "").startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "metadata"),
+    [
+        (_segment(""), {"field": "segment.segment_id"}),
+        (
+            _segment(expression="true &&\n  traits.age >"),
+            {"field": "segment.expression", "line": "2", "column": "15"},
+        ),
+    ],
+)
+async def test_a_program_is_told_where_a_segment_is_wrong(
+    stub: Any, request_: Any, metadata: dict[str, str]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.PutSegment(request_)
+    status = rpc_status.from_call(refused.value)
+    info = ErrorInfo()
+    status.details[0].Unpack(info)
+
+    assert metadata == dict(info.metadata)
+    assert ("INVALID_EXPRESSION" if "line" in metadata else "REQUIRED") == info.reason
+
+
+async def test_a_call_that_names_nothing_is_told_what_is_missing(stub: Any) -> None:
+    calls = [
+        (stub.GetSegment(pb.GetSegmentRequest()), "segment_id: is required"),
+        (stub.DeleteSegment(pb.DeleteSegmentRequest()), "segment_id: is required"),
+        (stub.DeleteTrigger(pb.DeleteTriggerRequest()), "trigger_id: is required"),
+        (stub.ListMembers(pb.ListMembersRequest()), "segment_id: is required"),
+        (
+            stub.GetMemberships(pb.GetMembershipsRequest()),
+            "profile_ids: must hold from 1 to 1,000 ids, not 0",
+        ),
+        (
+            stub.GetMemberships(pb.GetMembershipsRequest(profile_ids=["1" * 32, ""])),
+            "profile_ids[1]: is required",
+        ),
+    ]
+    for call, words in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+
+        assert (grpc.StatusCode.INVALID_ARGUMENT, words) == (refused.value.code(), refused.value.details())
 
 
 async def test_what_is_not_there_is_not_found(stub: Any) -> None:
