@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.errors import Invalid
+from libs.errors import Invalid, Malformed, Required, TooLarge
 from libs.times import micros, set_time, timestamp
 from services.ingest.domain import MOST_EVENT_BYTES, Collected, EventType, Incoming, Source
 from services.ingest.handlers import Item, Rejection, Unreadable
@@ -28,6 +29,19 @@ _TYPE_PB = {
     EventType.ALIAS: event_pb2.EVENT_TYPE_ALIAS,
     EventType.CONSENT: event_pb2.EVENT_TYPE_CONSENT,
 }
+# What the domain calls by the names of Segment's JSON.
+_FIELDS = {
+    "messageId": "message_id",
+    "userId": "user_id",
+    "anonymousId": "anonymous_id",
+    "previousId": "previous_id",
+    "groupId": "group_id",
+    "event": "name",
+    "properties": "properties_json",
+    "traits": "traits_json",
+    "context": "context_json",
+}
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 _TYPE_NAMES = {number: kind.value for kind, number in _TYPE_PB.items()}
 _SOURCE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # HTTP Basic ends it at a colon.
@@ -108,7 +122,7 @@ def call_item(
         # The batch's context counts for each of its events: it is stored with each.
         size = len(body) + len(context)
         if size > MOST_EVENT_BYTES:
-            raise Invalid("event", f"has {size:,} bytes, {MOST_EVENT_BYTES:,} are allowed")
+            raise TooLarge("body", f"has {size:,} bytes, {MOST_EVENT_BYTES:,} are allowed")
         event = _incoming_of_call(call, type_, sent_at, context)
     except Invalid as error:
         event = Unreadable(message_id, error)
@@ -121,9 +135,9 @@ def _decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
     except msgspec.ValidationError as error:
         match = _COMPLAINT.fullmatch(str(error))
         assert match is not None
-        raise Invalid(match["field"] or "body", match["problem"]) from None
+        raise Malformed(match["field"] or "body", match["problem"]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("body", f"is not valid JSON: {error}") from None
+        raise Malformed("body", f"is not valid JSON: {error}") from None
 
 
 def _incoming_of_call(call: Call, type_: str | None, sent_at: str | None, context: bytes) -> Incoming:
@@ -186,7 +200,7 @@ def _time(field: str, text: str | None) -> int | None:
         aware = time if time.tzinfo else time.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1_000_000)
     except (ValueError, OverflowError):
-        raise Invalid(field, "is not an ISO 8601 time such as 2026-01-31T12:00:00.000Z") from None
+        raise Malformed(field, "is not an ISO 8601 time such as 2026-01-31T12:00:00.000Z") from None
 
 
 # ---- the contracts
@@ -202,7 +216,7 @@ def _pb_item(event: event_pb2.Event) -> Item:
     try:
         size = event.ByteSize()
         if size > MOST_EVENT_BYTES:
-            raise Invalid("event", f"has {size:,} bytes, {MOST_EVENT_BYTES:,} are allowed")
+            raise TooLarge("body", f"has {size:,} bytes, {MOST_EVENT_BYTES:,} are allowed")
         incoming = _incoming_of_pb(event)
     except Invalid as error:
         incoming = Unreadable(event.message_id, error)
@@ -211,7 +225,7 @@ def _pb_item(event: event_pb2.Event) -> Item:
 
 def _incoming_of_pb(event: event_pb2.Event) -> Incoming:
     return Incoming(
-        type=_TYPE_NAMES.get(event.type, ""),
+        type=_TYPE_NAMES.get(event.type) or str(event.type or ""),
         message_id=event.message_id or None,
         user_id=event.user_id or None,
         anonymous_id=event.anonymous_id or None,
@@ -220,14 +234,23 @@ def _incoming_of_pb(event: event_pb2.Event) -> Incoming:
         previous_id=event.previous_id or None,
         group_id=event.group_id or None,
         name=event.name or None,
-        time=micros(event.timestamp) if event.HasField("timestamp") else None,
-        sent_at=micros(event.sent_at) if event.HasField("sent_at") else None,
+        time=_micros("timestamp", event.timestamp) if event.HasField("timestamp") else None,
+        sent_at=_micros("sent_at", event.sent_at) if event.HasField("sent_at") else None,
         properties=event.properties_json,
         traits=event.traits_json,
         context=event.context_json,
         # Going through a map of the contract costs as much as all other fields, even where it is empty.
         consent=dict(event.consent) if event.consent else {},
     )
+
+
+def _micros(field: str, time: Timestamp) -> int:
+    """Microseconds since 1970; Invalid beyond the year 9999, where milliseconds taken for seconds lie."""
+    if not (_YEAR_1 <= time.seconds < _YEAR_10000 and 0 <= time.nanos < 1_000_000_000):
+        raise Malformed(
+            field, f"is not a time: {time.seconds} seconds since 1970 and {time.nanos} nanoseconds"
+        )
+    return micros(time)
 
 
 def collected_bytes(event: Collected) -> bytes:
@@ -264,8 +287,10 @@ def _source_kind(source: Source) -> event_pb2.SourceKind.ValueType:
 
 def source_of(source: pb.Source) -> Source:
     """A source to create; Invalid names the wrong field."""
+    if not source.source_id:
+        raise Required("source.source_id", "is required")
     if not _SOURCE_ID.fullmatch(source.source_id):
-        raise Invalid("source.source_id", "must be lower-case letters, digits, - and _, at most 63")
+        raise Malformed("source.source_id", "must be lower-case letters, digits, - and _, at most 63")
     if source.kind not in (event_pb2.SOURCE_KIND_BROWSER, event_pb2.SOURCE_KIND_SERVER):
         raise Invalid("source.kind", "must be browser or server")
     if not _WRITE_KEY.fullmatch(source.write_key):
@@ -288,11 +313,14 @@ def source_pb(source: Source) -> pb.Source:
 
 def rejection_pb(rejection: Rejection) -> pb.Rejection:
     """To the contract."""
+    # `properties.price` is `properties_json.price` there.
+    head, dot, rest = rejection.error.field.partition(".")
     return pb.Rejection(
         index=rejection.index,
         message_id=rejection.message_id,
-        field=rejection.field,
-        reason=rejection.reason,
+        field=f"{_FIELDS.get(head, head)}{dot}{rest}",
+        reason=rejection.error.problem,
+        code=rejection.error.reason,
     )
 
 

@@ -16,7 +16,7 @@ import orjson
 from msgspec.structs import replace
 
 from libs.addresses import normal_email, normal_phone
-from libs.errors import Invalid
+from libs.errors import Invalid, Malformed, Required, TooLarge
 
 MOST_EVENT_BYTES = 32_768
 MOST_BATCH_BYTES = 512_000
@@ -161,16 +161,16 @@ def _only_consent(collected: Collected) -> Collected:
 
 def _type_of(incoming: Incoming) -> EventType:
     if not incoming.type:
-        raise Invalid("type", "is required")
+        raise Required("type", "is required")
     kind = _TYPES.get(incoming.type)
     if kind is None:
         raise Invalid("type", f"is none of {', '.join(_TYPES)}")
     if kind is EventType.TRACK and not incoming.name:
-        raise Invalid("event", "is required for track")
+        raise Required("event", "is required for track")
     if kind is EventType.GROUP and not incoming.group_id:
-        raise Invalid("groupId", "is required for group")
+        raise Required("groupId", "is required for group")
     if kind is EventType.ALIAS and not (incoming.previous_id and incoming.user_id):
-        raise Invalid("previousId", "is required for alias, with userId")
+        raise Required("previousId", "is required for alias, with the user id")
     return kind
 
 
@@ -187,7 +187,7 @@ def _check_text(name: str, text: str | None, most: int = _MOST_ID) -> None:
     if text is None:
         return
     if len(text) > most:
-        raise Invalid(name, f"has {len(text)} characters, {most} are allowed")
+        raise TooLarge(name, f"has {len(text)} characters, {most} are allowed")
     if "\0" in text:
         raise Invalid(name, "contains the character U+0000")
 
@@ -199,11 +199,11 @@ def _object(name: str, text: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Invalid(name, f"is not valid JSON: {error}") from None
+        raise Malformed(name, f"is not valid JSON: {error}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Invalid(name, "must be a JSON object")
+        raise Malformed(name, "must be a JSON object")
     # The text tells cheaply where a closer look is needed at all.
     if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > _MOST_DEPTH:
         _check_value(name, value, 0)
@@ -212,7 +212,7 @@ def _object(name: str, text: bytes) -> dict[str, Any]:
 
 def _check_value(name: str, value: Any, depth: int) -> None:
     if depth > _MOST_DEPTH:
-        raise Invalid(name, f"is nested more than {_MOST_DEPTH} levels deep")
+        raise TooLarge(name, f"is nested more than {_MOST_DEPTH} levels deep")
     if isinstance(value, str) and "\0" in value:
         raise Invalid(name, "contains the character U+0000")
     if isinstance(value, dict):
@@ -245,7 +245,7 @@ def _addresses(
         where, text = email
         found = normal_email(text)
         if found is None:
-            raise Invalid(where, "is not an email address")
+            raise Malformed(where, "is not an email address")
         normal = found
     # A number without its country identifies nobody, but may stay a trait.
     return normal, (normal_phone(phone[1]) or "") if phone else ""
@@ -271,8 +271,9 @@ def _consent(incoming: Incoming, context: Mapping[str, Any]) -> Mapping[str, boo
     """What the event itself says of consent; a source's default is nobody's statement."""
     consent = dict(incoming.consent)
     stated = context.get("consent")
-    place = "context.consent"
+    place = "consent"
     if stated is not None:
+        place = "context.consent"
         if not isinstance(stated, dict):
             raise Invalid(place, "must be an object")
         preferences = stated.get("categoryPreferences", {})
@@ -288,7 +289,7 @@ def _consent(incoming: Incoming, context: Mapping[str, Any]) -> Mapping[str, boo
     if not consent:
         return consent
     if len(consent) > _MOST_PURPOSES:
-        raise Invalid(place, f"names more than {_MOST_PURPOSES} purposes")
+        raise TooLarge(place, f"names more than {_MOST_PURPOSES} purposes")
     if any(not 1 <= len(purpose) <= _MOST_ID or "\0" in purpose for purpose in consent):
         raise Invalid(place, f"must name purposes by 1 to {_MOST_ID} characters, without U+0000")
     return consent
@@ -298,9 +299,11 @@ def _check_identity(incoming: Incoming, kind: EventType, source: Source, has_add
     if incoming.user_id or incoming.anonymous_id:
         return
     if not has_address:
-        raise Invalid("userId", "is required, or anonymousId")
+        raise Required("userId", "is required, or an anonymous id")
     if not source.trusted:
-        raise Invalid("userId", "is required, or anonymousId: a browser's word on an address names nobody")
+        raise Required(
+            "userId", "is required, or an anonymous id: a browser's word on an address names nobody"
+        )
 
 
 def _event_time(incoming: Incoming, received: int) -> int:

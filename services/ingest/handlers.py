@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from libs.errors import Conflict, Invalid, NotFound, ResourceExhausted, Unauthenticated
+from libs.errors import (
+    Conflict,
+    Invalid,
+    KeyMissing,
+    KeyUnknown,
+    NotFound,
+    Required,
+    ResourceExhausted,
+    TooLarge,
+)
 from services.ingest.domain import MOST_BATCH_EVENTS, Collected, Incoming, Source, accept
 from services.ingest.ports import Events, KeptRejection, Rejected, Rejections, Sources
 
@@ -39,8 +48,7 @@ class Rejection:
 
     index: int
     message_id: str
-    field: str
-    reason: str
+    error: Invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +77,11 @@ class Collector:
 
     async def source_of(self, write_key: str) -> Source:
         """The source that a key belongs to."""
-        source = await self._sources.by_key(write_key) if write_key else None
+        if not write_key:
+            raise KeyMissing("a write key is needed: that of a source")
+        source = await self._sources.by_key(write_key)
         if source is None:
-            raise Unauthenticated("the write key is missing or unknown")
+            raise KeyUnknown("no source has this write key")
         return source
 
     async def collect(self, source: Source, items: Sequence[Item]) -> Result:
@@ -80,6 +90,8 @@ class Collector:
 
     async def collect_imports(self, source_id: str, items: Sequence[Item]) -> Result:
         """The same for old events."""
+        if not source_id:
+            raise Required("source_id", "is required")
         source = await self._sources.by_id(source_id)
         if source is None:
             raise NotFound(f"there is no source {source_id}", source_id=source_id)
@@ -87,7 +99,8 @@ class Collector:
 
     async def _take(self, source: Source, items: Sequence[Item], store: Store) -> Result:
         if not 1 <= len(items) <= MOST_BATCH_EVENTS:
-            raise Invalid("events", f"must hold from 1 to {MOST_BATCH_EVENTS:,} events, not {len(items):,}")
+            kind = TooLarge if items else Required
+            raise kind("events", f"must hold from 1 to {MOST_BATCH_EVENTS:,} events, not {len(items):,}")
         if self._waiting + len(items) > _MOST_WAITING:
             raise ResourceExhausted("too many events wait for the log")
         received = int(self._clock() * 1_000_000)
@@ -99,7 +112,7 @@ class Collector:
                 accepted.append(_accept(item.event, source, received))
             except Invalid as error:
                 message_id = item.event.message_id or ""
-                rejections.append(Rejection(index, message_id, error.field, error.problem))
+                rejections.append(Rejection(index, message_id, error))
                 rejected.append(Rejected(source.source_id, received, error.field, error.problem, item.body()))
         self._waiting += len(items)
         try:

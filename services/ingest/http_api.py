@@ -83,7 +83,7 @@ class _Api:
                 result = await self._collector.collect(source, [item])
                 for rejection in result.rejections:
                     metrics.EVENTS_REJECTED.labels("http").inc()
-                    raise Invalid(rejection.field, rejection.reason)
+                    raise rejection.error
                 return result
 
             return await _answered(request, collect)
@@ -117,7 +117,13 @@ async def _answered(request: Request, collect: Callable[[], Awaitable[Result]]) 
     answer: dict[str, object] = {"success": True}
     if result.rejections:
         answer["rejected"] = [
-            {"index": r.index, "messageId": r.message_id, "field": r.field, "reason": r.reason}
+            {
+                "index": r.index,
+                "messageId": r.message_id,
+                "field": r.error.field,
+                "reason": r.error.problem,
+                "code": r.error.reason,
+            }
             for r in result.rejections
         ]
     return _json(answer)

@@ -97,7 +97,7 @@ def _unsubscriber(collector: Collector) -> Callable[[Unsubscription], Awaitable[
             log.warning("unsubscription not stored", error=repr(error))
             return _page("Please try again", _LATER, 503, {"retry-after": "2"})
         for rejection in result.rejections:
-            raise ValueError(f"our own event was refused: {rejection.field}: {rejection.reason}")
+            raise ValueError(f"our own event was refused: {rejection.error.message}")
         log.info("unsubscribed", campaign=unsubscription.campaign_id)
         return _page("You are unsubscribed", _DONE.format(email=escape(unsubscription.email)))
 

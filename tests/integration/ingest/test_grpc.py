@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs import rpc
 from libs.errors import Conflict, Invalid, NotFound, TesseraError, Unauthenticated
@@ -44,16 +45,41 @@ async def test_events_are_collected_and_what_is_wrong_is_rejected_alone(ingest: 
 
     assert 2 == answer.accepted
     assert [
-        (2, "bad", "properties"),
-        (3, "nul", "email"),
-        (4, "large", "event"),
-        (5, "typeless", "type"),
-    ] == [(r.index, r.message_id, r.field) for r in answer.rejections]
+        (2, "bad", "properties_json", "MALFORMED"),
+        (3, "nul", "email", "MALFORMED"),
+        (4, "large", "body", "TOO_LARGE"),
+        (5, "typeless", "type", "REQUIRED"),
+    ] == [(r.index, r.message_id, r.field, r.code) for r in answer.rejections]
     assert {"fine", "nothing"} == set(stored)
     assert b'{"n":18446744073709551617}' == stored["fine"].properties_json
     assert (b"", b"") == (stored["nothing"].traits_json, stored["nothing"].context_json)
-    assert ["type", "event", "email", "properties"] == [r.field for r in listed.rejected_events]
+    assert ["type", "body", "email", "properties"] == [r.field for r in listed.rejected_events]
     assert events[5] == event_pb2.Event.FromString(listed.rejected_events[0].body)
+
+
+async def test_a_rejection_names_the_field_as_the_contract_does(ingest: Ingest) -> None:
+    wrong = {
+        "user_id": _event(user_id="", anonymous_id=""),
+        "anonymous_id": _event(anonymous_id="a\0"),
+        "message_id": _event(message_id="x" * 101),
+        "name": _event(name=""),
+        "previous_id": _event(type=event_pb2.EVENT_TYPE_ALIAS),
+        "group_id": _event(type=event_pb2.EVENT_TYPE_GROUP),
+        "type": _event(type=99),
+        "properties_json": _event(properties_json=b"{"),
+        "properties_json.a": _event(properties_json=b'{"a":"\\u0000"}'),
+        "traits_json": _event(traits_json=b"1"),
+        "context_json.consent": _event(context_json=b'{"consent":1}'),
+        "consent": _event(consent={"": True}),
+        "timestamp": _event(timestamp=Timestamp(seconds=1_795_632_958_327)),
+        "sent_at": _event(sent_at=Timestamp(nanos=-5)),
+    }
+    answer = await ingest.stub.CollectEvents(
+        pb.CollectEventsRequest(write_key=SERVER.write_key, events=wrong.values())
+    )
+
+    assert [*wrong] == [rejection.field for rejection in answer.rejections]
+    assert {"REQUIRED", "MALFORMED", "TOO_LARGE", "INVALID"} == {r.code for r in answer.rejections}
 
 
 async def test_imports_go_to_a_log_of_their_own_with_their_own_times(ingest: Ingest) -> None:

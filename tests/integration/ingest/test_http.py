@@ -108,7 +108,7 @@ _REFUSED: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
     "an empty batch": ("/v1/batch", _batch(), {}, "events"),
     "too many events": ("/v1/batch", _batch(*[{}] * 2501), {}, "events"),
     "a large body": ("/v1/batch", b" " * (MOST_BATCH_BYTES + 1), {}, "body"),
-    "a large event": ("/v1/track", orjson.dumps({**_TRACK, "x": "x" * 32_768}), {}, "event"),
+    "a large event": ("/v1/track", orjson.dumps({**_TRACK, "x": "x" * 32_768}), {}, "body"),
     "no event": ("/v1/track", orjson.dumps({"userId": "1"}), {}, "event"),
     "nobody": ("/v1/track", orjson.dumps({"event": "x"}), {}, "userId"),
     "deep": ("/v1/track", b'{"properties":' + b"[" * 9000, {}, "body"),
@@ -176,6 +176,7 @@ async def test_what_is_wrong_in_a_batch_is_rejected_alone_and_kept_with_its_reas
     assert ["fine", "m"] == sorted(event.message_id for event in await ingest.stored())
     assert [b'"\xff"', b'{"messageId":7}'] == [k.rejected.body for k in kept[:2]]
     assert ["body", "messageId", "traits.a[0]", "event"] == [k.rejected.field for k in kept]
+    assert ["REQUIRED", "INVALID", "MALFORMED", "MALFORMED"] == [r["code"] for r in answer.json()["rejected"]]
     assert {"shop"} == {k.rejected.source_id for k in kept}
 
 

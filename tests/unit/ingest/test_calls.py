@@ -70,7 +70,7 @@ def test_the_original_timestamp_goes_before_the_corrected_one() -> None:
         ("event", b'{"event":1}'),
         ("timestamp", b'{"timestamp":"yesterday"}'),
         ("timestamp", b'{"timestamp":1700000000}'),
-        ("event", b'{"userId":"1","event":"%b"}' % (b"x" * MOST_EVENT_BYTES)),
+        ("body", b'{"userId":"1","event":"%b"}' % (b"x" * MOST_EVENT_BYTES)),
     ],
 )
 def test_a_call_that_cannot_be_read_is_refused_by_the_name_of_the_field(field: str, body: bytes) -> None:
@@ -87,7 +87,7 @@ def test_the_batchs_context_lies_below_each_events_own_and_keeps_every_digit() -
 def test_the_batchs_context_counts_for_the_size_of_each_event() -> None:
     below = b'{"text":"%b"}' % (b"x" * MOST_EVENT_BYTES)
 
-    assert "event" == _problem(b'{"userId":"1"}', below)
+    assert "body" == _problem(b'{"userId":"1"}', below)
 
 
 def test_a_context_that_is_no_object_is_left_to_the_checks() -> None:

@@ -142,7 +142,9 @@ class Event(_message.Message):
     email: _builtins.str
     """An email address that identifies the customer; `traits.email` is used when empty."""
     phone: _builtins.str
-    """A phone number in E.164 form; `traits.phone` is used when empty."""
+    """A phone number in E.164 form; `traits.phone` is used when empty. A number without its country
+    identifies nobody.
+    """
     previous_id: _builtins.str
     """For EVENT_TYPE_ALIAS: the anonymous id that is the same person as `user_id`."""
     group_id: _builtins.str
@@ -159,7 +161,9 @@ class Event(_message.Message):
     """A JSON object in UTF-8: where it happened (page, device, campaign, locale, consent)."""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; the receive time when unset, or when more than five minutes in the future."""
+        """When it happened; the receive time when unset, or when more than five minutes in the future.
+        Not before 1970.
+        """
 
     @_builtins.property
     def sent_at(self) -> _timestamp_pb2.Timestamp:

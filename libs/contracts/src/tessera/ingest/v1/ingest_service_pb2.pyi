@@ -95,7 +95,9 @@ class RejectedEvent(_message.Message):
     source_id: _builtins.str
     """The source that sent it."""
     field: _builtins.str
-    """The field that was wrong, such as `properties.price`."""
+    """The field that was wrong, as the Segment specification names it, such as `userId` or
+    `properties.price`; `body` for the event as a whole.
+    """
     reason: _builtins.str
     """What was wrong with it."""
     body: _builtins.bytes
@@ -132,14 +134,19 @@ class Rejection(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """The event's place in the request, from 0."""
     message_id: _builtins.str
     """The event's message id, where it could be read."""
     field: _builtins.str
-    """The field that was wrong."""
+    """The field of the event that was wrong, such as `user_id` or `properties_json.price`; `body` for
+    the event as a whole.
+    """
     reason: _builtins.str
-    """What was wrong with it."""
+    """What was wrong with it, for people to read."""
+    code: _builtins.str
+    """The kind of mistake, for programs: `REQUIRED`, `MALFORMED`, `TOO_LARGE`, else `INVALID`."""
     def __init__(
         self,
         *,
@@ -147,10 +154,11 @@ class Rejection(_message.Message):
         message_id: _builtins.str = ...,
         field: _builtins.str = ...,
         reason: _builtins.str = ...,
+        code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "index", b"index", "message_id", b"message_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "index", b"index", "message_id", b"message_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
