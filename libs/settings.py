@@ -53,7 +53,8 @@ class ServiceSettings(BaseSettings):
     metrics_address: str = ""
     """Where Prometheus reads metrics, as `host:port`; empty for nowhere."""
     api_keys_file: Path | None = None
-    """A JSON file of API keys: `{"name": {"sha256": "<hex>", "permissions": ["profile.read"]}}`."""
+    """A JSON file of API keys: `{"name": {"sha256": "<hex>", "permissions": ["profile.read"]}}`. Its
+    changes are taken up while the service runs."""
     service_api_key: str = ""
     """The key with which this service calls the others."""
     tls_certificate_file: Path | None = None

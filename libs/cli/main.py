@@ -7,7 +7,7 @@ import structlog
 import typer
 from rich.markup import escape
 
-from libs.cli.commands import apply, demo, events, messages, profiles, sources, status, training, up
+from libs.cli.commands import apply, demo, events, keys, messages, profiles, sources, status, training, up
 from libs.cli.terminal import err
 from libs.errors import TesseraError
 
@@ -31,6 +31,7 @@ app.command("import")(events.import_file)
 app.command("train")(training.train)
 app.command("rejected")(sources.rejected)
 app.add_typer(sources.app, name="sources")
+app.add_typer(keys.app, name="keys")
 app.add_typer(profiles.profile_app, name="profile")
 app.add_typer(profiles.segments_app, name="segments")
 app.add_typer(messages.app, name="messages")

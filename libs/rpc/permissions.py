@@ -1,11 +1,13 @@
 """Who may call what: permissions from the contract, API keys from a file."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Self
 
 import msgspec
+import structlog
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -13,7 +15,10 @@ from libs.errors import KeyMissing, KeyUnknown, PermissionDenied
 from libs.rpc.calls import ANONYMOUS, Caller
 from tessera.options.v1 import options_pb2
 
+log = structlog.get_logger(__name__)
+
 PUBLIC: Final = "public"
+_LOOK_SECONDS: Final = 1.0
 
 _Permission = Annotated[str, msgspec.Meta(pattern=r"^(\*|([a-z_]+\.)+(\*|[a-z_]+))$")]
 
@@ -26,34 +31,83 @@ class _Key(msgspec.Struct, forbid_unknown_fields=True):
 class ApiKeys:
     """The known keys, by the hash of each: the keys themselves are stored nowhere."""
 
-    def __init__(self, callers: Mapping[str, Caller] | None = None) -> None:
+    def __init__(self, callers: Mapping[str, Caller] | None = None, file: "KeyFile | None" = None) -> None:
         """Take callers by the SHA-256 of their keys, in lower-case hex; without any, nobody is known."""
         self._callers = dict(callers or {})
+        self._file = file
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, clock: Callable[[], float] = time.monotonic) -> Self:
         """Read `{"name": {"sha256": "<hex>", "permissions": ["profile.read", "segment.*", "*"]}}`.
 
-        Raises `ValueError` with the place of the mistake, `OSError` where the file can't be read.
+        A change of the file is taken up within a second. Raises `ValueError` with the place of the
+        mistake, `OSError` where the file can't be read.
         """
-        try:
-            keys = msgspec.json.decode(path.read_bytes(), type=dict[str, _Key])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"API keys in {path}: {error}") from error
-        callers: dict[str, Caller] = {}
-        for name, key in keys.items():
-            if key.sha256 in callers:
-                raise ValueError(f"API keys in {path}: {name} and {callers[key.sha256].name} share one key")
-            callers[key.sha256] = Caller(name, frozenset(key.permissions))
-        return cls(callers)
+        file = KeyFile(path, clock)
+        return cls(file.read(), file)
 
     def caller_of(self, authorization: str) -> Caller | None:
         """Return who sent `Bearer <key>`, or None where the key is unknown or there is none."""
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
             return None
+        changed = self._file.changed() if self._file else None
+        if changed is not None:
+            self._callers = changed
         # Looked up by its hash: how long that takes tells nothing about the keys that exist.
         return self._callers.get(hashlib.sha256(key.strip().encode()).hexdigest())
+
+
+class KeyFile:
+    """A file of API keys that may change while it is in use."""
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._clock = clock
+        self._looked = clock()
+        self._seen = self._state()
+
+    def read(self) -> dict[str, Caller]:
+        """The callers in it. Raises `ValueError` and `OSError`."""
+        try:
+            keys = msgspec.json.decode(self._path.read_bytes(), type=dict[str, _Key])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"API keys in {self._path}: {error}") from error
+        callers: dict[str, Caller] = {}
+        for name, key in keys.items():
+            if key.sha256 in callers:
+                other = callers[key.sha256].name
+                raise ValueError(f"API keys in {self._path}: {name} and {other} share one key")
+            callers[key.sha256] = Caller(name, frozenset(key.permissions))
+        return callers
+
+    def changed(self) -> dict[str, Caller] | None:
+        """The callers in it where it has changed, looked at once a second; None where nothing is new.
+
+        A file that can't be read changes nothing: a slip of the pen must not lock everybody out.
+        """
+        now = self._clock()
+        if now - self._looked < _LOOK_SECONDS:
+            return None
+        self._looked = now
+        state = self._state()
+        if state == self._seen:
+            return None
+        self._seen = state
+        try:
+            callers = self.read()
+        except (OSError, ValueError) as error:
+            log.error("API keys not taken up", error=str(error))
+            return None
+        log.info("API keys taken up", keys=len(callers))
+        return callers
+
+    def _state(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def admit(permission: str, authorization: str, keys: ApiKeys) -> Caller:

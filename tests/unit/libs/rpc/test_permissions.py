@@ -211,3 +211,30 @@ def test_a_malformed_file_of_keys_is_refused_with_the_place(tmp_path: Path, text
 
     with pytest.raises(ValueError, match=problem):
         rpc.ApiKeys.load(path)
+
+
+def test_a_changed_file_of_keys_is_taken_up_within_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text("{}")
+    now = 0.0
+    keys = rpc.ApiKeys.load(path, lambda: now)
+
+    path.write_text(f'{{"shop": {KEY}}}')
+    now = 0.9
+    early = keys.caller_of("Bearer secret")
+    now = 1.0
+    given = keys.caller_of("Bearer secret")
+    path.write_text("{")
+    now = 2.0
+    broken = keys.caller_of("Bearer secret")
+    path.unlink()
+    now = 3.0
+    gone = keys.caller_of("Bearer secret")
+    path.write_text("{}")
+    now = 4.0
+    taken = keys.caller_of("Bearer secret")
+
+    assert early is None
+    assert given is not None
+    assert given == broken == gone
+    assert taken is None
