@@ -13,7 +13,7 @@ lock dev --group dev --extra all pyproject.toml
 # Hatchling and editables install this project itself, without a download at build time.
 printf 'hatchling\neditables\n' | lock run --constraint requirements/dev.txt --extra all pyproject.toml -
 # Connectors need the contracts and what they deliver with, nothing of ours.
-printf 'aiosmtplib\ngrpcio\nprotobuf\n' | lock connectors --constraint requirements/dev.txt -
+printf 'aiosmtplib\ngoogleapis-common-protos\ngrpcio\nprotobuf\n' | lock connectors --constraint requirements/dev.txt -
 for service in ingest profile segment recommend render training; do
   lock "$service" --constraint requirements/dev.txt --extra "$service" pyproject.toml
 done
