@@ -65,7 +65,7 @@ class Segment(_message.Message):
     expression: _builtins.str
     """The rule, in the Common Expression Language over `traits`, `consent` and `events("Name")`,
     such as `events("Order Completed").within("30d").count() > 3 && traits.country == "France"`.
-    At most 10,000 characters.
+    At most 10,000 characters. docs/expressions.md is the reference.
     """
     version: _builtins.int
     """1, 2, 3 …: the version of the definition."""
