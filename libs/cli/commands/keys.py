@@ -52,7 +52,8 @@ def create(
 ) -> None:
     """Create a key, or say anew what the one of this name may do.
 
-    It is taken up within a second. The contracts name the permission of each method.
+    It is taken up within a second, and kept in the home's folder secrets/keys. docs/grpc.md lists the
+    permissions; the contracts name that of each method.
 
     [bold]Examples[/bold]
 
