@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from libs.cli.home import bytecode_cache
 from tests.walkthroughs.page import Commands, File
 
 _BLOCK_SECONDS = 120
@@ -27,6 +28,9 @@ class Shell:
         self._output.touch()
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         given = {k: v for k, v in os.environ.items() if not k.endswith(("DATABASE_URL", "EVENT_LOG_URL"))}
+        # As a reader's Python does, keep compiled modules: else each command compiles all it imports.
+        given.pop("PYTHONDONTWRITEBYTECODE", None)
+        compiled = str(bytecode_cache())
         with self._output.open("ab") as output:
             self._bash = subprocess.Popen(
                 ["bash"],
@@ -34,7 +38,13 @@ class Shell:
                 stdout=output,
                 stderr=output,
                 cwd=checkout,
-                env={**given, "PATH": path, "COLUMNS": "200", "NO_COLOR": "1"},
+                env={
+                    **given,
+                    "PATH": path,
+                    "PYTHONPYCACHEPREFIX": compiled,
+                    "COLUMNS": "200",
+                    "NO_COLOR": "1",
+                },
                 start_new_session=True,
             )
 
