@@ -10,7 +10,7 @@ import orjson
 from google.protobuf.message import DecodeError
 
 from libs.addresses import normal_email
-from libs.errors import Invalid
+from libs.errors import Invalid, Malformed, Required, TooLarge
 from libs.ids import uuid_text
 from libs.times import micros, timestamp
 from services.render.domain import (
@@ -59,8 +59,10 @@ _STREAMS: dict[int, Stream] = {int(stream): stream for stream in Stream}
 
 
 def _checked_id(field: str, value: str) -> str:
+    if not value:
+        raise Required(field, "is required")
     if not _ID.fullmatch(value):
-        raise Invalid(field, "must be lower-case letters, digits, - and _, at most 63")
+        raise Malformed(field, "must be lower-case letters, digits, - and _, at most 63")
     return value
 
 
@@ -130,12 +132,12 @@ def sources_of(template: message_pb2.Template) -> dict[str, str]:
     for part, source in sources.items():
         most = _MOST_LINE_SOURCE if part in (SUBJECT, PREHEADER) else _MOST_SOURCE
         if len(source) > most:
-            raise Invalid(f"template.{part}", f"has {len(source):,} characters, {most:,} are allowed")
+            raise TooLarge(f"template.{part}", f"has {len(source):,} characters, {most:,} are allowed")
         if "\0" in source:
             raise Invalid(f"template.{part}", "contains the character U+0000")
     for part in (SUBJECT, HTML):
         if not sources[part].strip():
-            raise Invalid(f"template.{part}", "is required")
+            raise Required(f"template.{part}", "is required")
     return sources
 
 
@@ -147,13 +149,13 @@ def template_id_of(template: message_pb2.Template) -> str:
 def context_of(context_json: bytes) -> bytes:
     """A preview's context; Invalid where it is no JSON object."""
     if len(context_json) > _MOST_CONTEXT:
-        raise Invalid("context_json", f"has more than {_MOST_CONTEXT:,} bytes")
+        raise TooLarge("context_json", f"has more than {_MOST_CONTEXT:,} bytes")
     try:
         context = orjson.loads(context_json or b"{}")
     except orjson.JSONDecodeError as error:
-        raise Invalid("context_json", f"is not valid JSON: {error}") from None
+        raise Malformed("context_json", f"is not valid JSON: {error}") from None
     if not isinstance(context, dict):
-        raise Invalid("context_json", "must be a JSON object")
+        raise Malformed("context_json", "must be a JSON object")
     return context_json or b"{}"
 
 
@@ -173,7 +175,7 @@ def campaign_of(campaign: message_pb2.Campaign) -> Campaign:
         raise Invalid("campaign.display_name", f"must have at most {_MOST_NAME} characters")
     start = campaign.WhichOneof("start")
     if start is None:
-        raise Invalid("campaign.start", "is required: segment_id or trigger_id")
+        raise Required("campaign.start", "is required: segment_id or trigger_id")
     transactional = campaign.stream == message_pb2.STREAM_TRANSACTIONAL
     return Campaign(
         campaign_id=_checked_id("campaign.campaign_id", campaign.campaign_id),
@@ -357,11 +359,12 @@ def granted_pb(granted: Granted) -> pb.SubscribeResponse:
 def leases_of(leases: Sequence[pb.Lease]) -> list[Lease]:
     """Named leases; Invalid where an id can't be one."""
     if not 1 <= len(leases) <= _MOST_LEASES:
-        raise Invalid("leases", "must name from 1 to 1,000 leases")
+        kind = TooLarge if leases else Required
+        raise kind("leases", "must name from 1 to 1,000 leases")
     try:
         return [Lease(str(uuid.UUID(one.message_id)), str(uuid.UUID(one.lease_id))) for one in leases]
     except ValueError:
-        raise Invalid("leases", "message_id and lease_id must be UUIDs") from None
+        raise Malformed("leases", "message_id and lease_id must be UUIDs") from None
 
 
 def pause_of(request: pb.RejectMessagesRequest) -> int | None:
