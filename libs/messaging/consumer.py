@@ -19,6 +19,7 @@ from libs.database import Connection, Database, is_record_fault, is_transient, o
 from libs.errors import Unavailable
 from libs.lifecycle import pause
 from libs.messaging import offsets
+from libs.messaging.dead_letters import letter_of, reason_of
 from libs.messaging.log import EventLog, LogGap, OffsetConflict, Subscription, TopicMissing
 from libs.messaging.records import Partition, Position, Reading, Received, Record
 from libs.messaging.retrying import BackOff
@@ -376,7 +377,8 @@ class _Worker:
     ) -> None:
         """Keep the record with its reason and go on, or stop the partition where it comes in bursts."""
         partition = Partition(record.topic, record.partition)
-        reason = f"{type(error).__name__}: {error}"[:1000].encode(errors="replace").decode()
+        letter = letter_of(record, error)
+        told = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         now = time.monotonic()
         recent = self._dead[partition]
         recent[record.offset] = now  # by offset: a retry after a transient failure is no further letter
@@ -386,15 +388,9 @@ class _Worker:
         if len(recent) > self._settings.burst:
             self._progress.stopped.add(partition)
             metrics.STOPPED_PARTITIONS.labels(*labels).inc()
-            log.error("partition stopped", partition=str(partition), offset=record.offset, reason=reason)
+            log.error("partition stopped", group=labels[0], **told, reason=reason_of(error))
             return
-        log.error(
-            "dead letter", partition=str(partition), offset=record.offset, reason=reason, exc_info=error
-        )
-        origin = {"topic": record.topic, "partition": str(record.partition), "offset": str(record.offset)}
-        letter = Record(
-            record.key, record.type, record.value, record.time, {**record.headers, **origin, "reason": reason}
-        )
+        log.error("dead letter", group=labels[0], **told, reason=reason_of(error), exc_info=error)
         async with connection.transaction():
             await self._finish(connection, Outcome([(self._settings.dead_letters, [letter])]), after, through)
         self._progress.positions = dict(after)

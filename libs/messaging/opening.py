@@ -1,7 +1,7 @@
 """Opens the log that the settings name."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from libs.database import Database
 from libs.lifecycle import Component
@@ -17,18 +17,30 @@ _SCHEME = "kafka://"
 
 
 @asynccontextmanager
-async def open_event_log(database: Database, settings: ServiceSettings) -> AsyncIterator[EventLog]:
-    """The log in PostgreSQL, or Kafka where EVENT_LOG_URL names one; ValueError for anything else."""
-    servers = servers_of(settings.event_log_url)
-    partitions, namespace = settings.topic_partitions, settings.tessera_namespace
+async def open_log(
+    database: Database, url: str, partitions: int, namespace: str, replicas: int = 1
+) -> AsyncIterator[EventLog]:
+    """The log in PostgreSQL, or Kafka where the URL names one; ValueError for anything else."""
+    servers = servers_of(url)
     if not servers:
         yield PostgresLog(database, partitions, namespace)
         return
-    event_log = KafkaLog(database, servers, partitions, namespace, settings.topic_replicas)
+    event_log = KafkaLog(database, servers, partitions, namespace, replicas)
     try:
         yield event_log
     finally:
         await event_log.close()
+
+
+def open_event_log(database: Database, settings: ServiceSettings) -> AbstractAsyncContextManager[EventLog]:
+    """The log that a service's settings name."""
+    return open_log(
+        database,
+        settings.event_log_url,
+        settings.topic_partitions,
+        settings.tessera_namespace,
+        settings.topic_replicas,
+    )
 
 
 def upkeep(database: Database, event_log: EventLog, settings: ServiceSettings) -> Sequence[Component]:
