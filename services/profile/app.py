@@ -10,6 +10,7 @@ from libs.settings import Role
 from services.profile.consumer import EventHandler
 from services.profile.grpc_api import ProfileServicer
 from services.profile.handlers import Profiles
+from services.profile.histories import LogStream
 from services.profile.jobs import GROUP, ClockJob, ForgetJob
 from services.profile.repository import SqlDirectory
 from services.profile.settings import Settings
@@ -39,6 +40,7 @@ async def run(settings: Settings, role: Role) -> None:
                 ClockJob(base.database, base.event_log, settings.clock_seconds),
                 ForgetJob(base.database),
             ]
-        servicer = ProfileServicer(Profiles(SqlDirectory(base.database)))
+        stream = LogStream(base.database, base.event_log)
+        servicer = ProfileServicer(Profiles(SqlDirectory(base.database), stream))
         add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
         await base.run([(add, servicer)], components)

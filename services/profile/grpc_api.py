@@ -91,3 +91,10 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
                 updates=convert.updates_pb(part.profile_id, steps),
                 revision=part.revision,
             )
+
+    async def ResendProfiles(
+        self, request: pb.ResendProfilesRequest, context: Context
+    ) -> pb.ResendProfilesResponse:
+        ids = uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS)
+        revisions = await self._profiles.resend(ids)
+        return pb.ResendProfilesResponse(revisions=revisions)

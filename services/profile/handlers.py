@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from libs.errors import FailedPrecondition, NotFound
 from libs.ids import new_uuid
 from services.profile.domain import Event, Ledger, Profile, identifiers_in
-from services.profile.ports import Directory, History, People, Step
+from services.profile.ports import Directory, History, People, Step, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ async def _without_duplicates(people: People, events: Sequence[Event]) -> list[E
 class Profiles:
     """Answers about profiles."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, stream: Stream) -> None:
         self._directory = directory
+        self._stream = stream
 
     async def get(self, profile_id: str, min_revision: int = 0) -> Profile:
         """One profile by its id, or that of one that it absorbed."""
@@ -74,6 +75,10 @@ class Profiles:
     def histories(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
         """Whole histories, for those who rebuild."""
         return self._directory.histories(profile_ids)
+
+    async def resend(self, profile_ids: Sequence[str]) -> Mapping[str, int]:
+        """Let readers that lack something of these profiles notice it."""
+        return await self._stream.resend(profile_ids)
 
 
 def _at_least(profile: Profile | None, min_revision: int, asked: str, names: Mapping[str, str]) -> Profile:

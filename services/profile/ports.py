@@ -39,6 +39,13 @@ class People(Protocol):
         """Store what changed, record the steps and put them on the log."""
 
 
+class Stream(Protocol):
+    """What profile tells everybody downstream, outside of any batch."""
+
+    async def resend(self, profile_ids: Sequence[str]) -> dict[str, int]:
+        """Put the last steps of profiles on it once more; returns their revisions."""
+
+
 class Directory(Protocol):
     """Reads profiles, outside of any batch."""
 

@@ -11,6 +11,7 @@ from libs import rpc
 from libs.errors import FailedPrecondition, Invalid, NotFound, TesseraError
 from services.profile.grpc_api import ProfileServicer
 from services.profile.handlers import Profiles
+from services.profile.histories import LogStream
 from services.profile.repository import SqlDirectory
 from tessera.profile.v1 import profile_pb2, profile_service_pb2_grpc
 from tessera.profile.v1 import profile_service_pb2 as pb
@@ -23,7 +24,8 @@ _EMAIL = profile_pb2.IDENTIFIER_KIND_EMAIL
 
 @pytest.fixture
 async def stub(deployment: Deployment, admin_keys: rpc.ApiKeys) -> AsyncIterator[Any]:
-    servicer = ProfileServicer(Profiles(SqlDirectory(deployment.database)))
+    stream = LogStream(deployment.database, deployment.log)
+    servicer = ProfileServicer(Profiles(SqlDirectory(deployment.database), stream))
     add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
     server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=admin_keys, drain_seconds=2)
     await server.start()
@@ -143,3 +145,25 @@ async def test_read_history_streams_large_histories_in_parts(deployment: Deploym
     assert mine[-1].HasField("revision")
     assert not mine[0].HasField("revision")
     assert 0 == parts[-1].revision
+
+
+async def test_resending_puts_the_last_step_of_each_profile_on_the_stream_once_more(
+    deployment: Deployment, stub: Any
+) -> None:
+    await deployment.apply(collected(anonymous_id="a"))
+    absorbed = (await deployment.profile("a:a")).profile_id
+    await deployment.apply(collected(user_id="1"))
+    await deployment.apply(collected(user_id="1", anonymous_id="a", traits={"n": 1}))
+    survivor = (await deployment.profile("u:1")).profile_id
+    before = await deployment.updates()
+    histories = await deployment.histories([absorbed, survivor])
+    answer = await stub.ResendProfiles(
+        pb.ResendProfilesRequest(profile_ids=[absorbed.upper(), survivor, "1" * 32])
+    )
+    after = await deployment.updates()
+
+    assert {i: revision for i, (revision, _) in histories.items()} == dict(answer.revisions)
+    for profile_id in (absorbed, survivor):
+        assert [*before[profile_id], before[profile_id][-1]] == after[profile_id]
+    assert survivor == after[absorbed][-1].merged_into
+    assert histories == await deployment.histories([absorbed, survivor])

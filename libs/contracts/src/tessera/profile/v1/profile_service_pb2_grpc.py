@@ -60,6 +60,11 @@ class ProfileServiceStub:
                 request_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryRequest.SerializeToString,
                 response_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryResponse.FromString,
                 _registered_method=True)
+        self.ResendProfiles = channel.unary_unary(
+                '/tessera.profile.v1.ProfileService/ResendProfiles',
+                request_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesRequest.SerializeToString,
+                response_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesResponse.FromString,
+                _registered_method=True)
 
 
 class ProfileServiceServicer:
@@ -108,6 +113,17 @@ class ProfileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResendProfiles(self, request, context):
+        """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
+        drops it; one that lacks steps, because a record became a dead letter or its own state is older,
+        rebuilds the profile from its history.
+
+        Harmless when it is repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfileServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +151,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.ReadHistory,
                     request_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryRequest.FromString,
                     response_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryResponse.SerializeToString,
+            ),
+            'ResendProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendProfiles,
+                    request_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesRequest.FromString,
+                    response_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,6 +294,33 @@ class ProfileService:
             '/tessera.profile.v1.ProfileService/ReadHistory',
             tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryRequest.SerializeToString,
             tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profile.v1.ProfileService/ResendProfiles',
+            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesRequest.SerializeToString,
+            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

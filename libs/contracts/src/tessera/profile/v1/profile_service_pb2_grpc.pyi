@@ -53,6 +53,13 @@ class ProfileServiceStub:
     reader would have seen. Each history ends with the revision that it is of: updates up to that
     revision are in it.
     """
+    ResendProfiles: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ResendProfilesRequest, _profile_service_pb2.ResendProfilesResponse]
+    """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
+    drops it; one that lacks steps, because a record became a dead letter or its own state is older,
+    rebuilds the profile from its history.
+
+    Harmless when it is repeated.
+    """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
@@ -78,6 +85,13 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """Streams the whole history of some profiles, as the records of `tessera.profile.updates` that a
     reader would have seen. Each history ends with the revision that it is of: updates up to that
     revision are in it.
+    """
+    ResendProfiles: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ResendProfilesRequest, _profile_service_pb2.ResendProfilesResponse]  # type: ignore[assignment]
+    """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
+    drops it; one that lacks steps, because a record became a dead letter or its own state is older,
+    rebuilds the profile from its history.
+
+    Harmless when it is repeated.
     """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -131,6 +145,19 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the whole history of some profiles, as the records of `tessera.profile.updates` that a
         reader would have seen. Each history ends with the revision that it is of: updates up to that
         revision are in it.
+        """
+
+    @_abc_1.abstractmethod
+    def ResendProfiles(
+        self,
+        request: _profile_service_pb2.ResendProfilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_service_pb2.ResendProfilesResponse, _abc.Awaitable[_profile_service_pb2.ResendProfilesResponse]]:
+        """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
+        drops it; one that lacks steps, because a record became a dead letter or its own state is older,
+        rebuilds the profile from its history.
+
+        Harmless when it is repeated.
         """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
