@@ -3,10 +3,12 @@
 `python -m tests.kafka [FOLDER [PORT]]` runs one by hand; without a folder it forgets all at its end.
 """
 
+import argparse
 import base64
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -202,17 +204,25 @@ def prepare() -> None:
 
 
 def main() -> None:
-    """Run a broker until interrupted; its address is the only line that it prints."""
+    """Run a broker until Ctrl-C or SIGTERM; its address is the only line on standard output."""
+    parser = argparse.ArgumentParser("python -m tests.kafka", description=main.__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="keeps the data; without it all is forgotten")
+    parser.add_argument("port", nargs="?", type=int, help="a free one unless it is given")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="tessera-kafka-") as folder:
+        if not _ARCHIVE.exists():
+            print("The first start fetches Kafka, which takes some minutes.", file=sys.stderr)
         prepare()
-        broker = KafkaBroker(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "data")
-        if len(sys.argv) > 2:
-            broker.port = int(sys.argv[2])
-        broker.start()
-        print(broker.bootstrap, flush=True)
+        broker = KafkaBroker(arguments.folder or Path(folder) / "data")
+        broker.port = arguments.port or broker.port
         try:
+            broker.start()
+            print(broker.bootstrap, flush=True)
             broker.wait()
         except KeyboardInterrupt:
+            pass
+        finally:
             broker.stop()
 
 
