@@ -1,6 +1,7 @@
 """What the processes of all services have in common: their foundations, their roles, their end."""
 
 import argparse
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from libs.messaging.schema import migrate_log
 from libs.messaging.topics import owned_by
 from libs.observability import configure_logs, configure_traces, serve_metrics, stop_traces
 from libs.rpc.server import Service
-from libs.settings import Role, ServiceSettings
+from libs.settings import Role, ServiceSettings, problems_of
 
 log = structlog.get_logger(__name__)
 
@@ -99,10 +100,12 @@ def main(
     try:
         settings = settings_type()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
-        print(f"wrong settings: {error}", file=sys.stderr)  # noqa: T201 - logs are not configured yet
+        told = "\n".join(f"  {problem}" for problem in problems_of(error, settings_type.service))
+        print(f"wrong settings:\n{told}", file=sys.stderr)  # noqa: T201 - logs are not configured yet
         return 2
     configure_logs(settings.service, settings.log_format, settings.log_level)
     configure_traces(settings.service, settings.trace_endpoint, settings.trace_ratio)
+    log.info("process starts", role=role, process=os.getpid())
     try:
         rpc.run(run(settings, role))
     except Exception:
@@ -110,4 +113,5 @@ def main(
         return 1
     finally:
         stop_traces()
+    log.info("process ends", role=role)
     return 0

@@ -8,9 +8,11 @@ import os
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+_OWN_WORDS = "Value error, "
 
 Role = Literal["serve", "consume", "relay", "migrate", "all"]
 
@@ -84,7 +86,8 @@ class ServiceSettings(BaseSettings):
         prefix = f"{self.service.upper()}_"
         unknown = [n for n in os.environ if n.startswith(prefix) and n.removeprefix(prefix) not in known]
         if unknown:
-            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"unknown: {names}. All that begins with {prefix} is {self.service}'s own")
         return self
 
     @classmethod
@@ -92,3 +95,15 @@ class ServiceSettings(BaseSettings):
         cls, settings_cls: type[BaseSettings], *args: object, **sources: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (sources["init_settings"], _PrefixThenPlain(settings_cls))
+
+
+def problems_of(error: ValidationError, service: str) -> list[str]:
+    """What is wrong with settings, by their names in the environment; never what they were set to."""
+    told = []
+    for one in error.errors():
+        name = "_".join(map(str, one["loc"])).upper()
+        problem = one["msg"].removeprefix(_OWN_WORDS)
+        if one["type"] == "missing":
+            problem = f"is not set, nor is {service.upper()}_{name}"
+        told.append(f"{name} {problem}" if name else problem)
+    return told
