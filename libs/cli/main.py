@@ -15,7 +15,10 @@ app = typer.Typer(
     name="tessera",
     help="Turns raw customer events into personalized messages.\n\n"
     "Start with [bold]tessera demo[/bold] to see everything at work, "
-    "or with [bold]tessera up[/bold] to keep it running.",
+    "or with [bold]tessera up[/bold] to keep it running.\n\n"
+    "Commands call what runs in --home. With TESSERA_API_KEY in the environment they call the services at "
+    "INGEST_ADDRESS, PROFILE_ADDRESS, SEGMENT_ADDRESS, RECOMMEND_ADDRESS and RENDER_ADDRESS instead, as far "
+    "as those are set; TLS_CA_FILE makes it TLS.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

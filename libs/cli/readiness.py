@@ -10,16 +10,22 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from libs.rpc import options
+from libs.rpc import Tls, options
 
 READY, NOT_READY, SILENT = "ready", "not ready", "no answer"
 FRONT_DOOR = "the tracking API"
 _PAUSE_SECONDS = 0.1
 
 
-async def state_of(address: str, seconds: float = 2.0) -> str:
+async def state_of(address: str, seconds: float = 2.0, tls: Tls | None = None) -> str:
     """What a server says of itself: `ready`, `not ready`, or `no answer`."""
-    async with grpc.aio.insecure_channel(address, options=options.CHANNEL) as channel:
+    # Not a channel of ours: that one would try again until the time is over.
+    opened = (
+        grpc.aio.secure_channel(address, tls.channel_credentials(), options=options.CHANNEL)
+        if tls
+        else grpc.aio.insecure_channel(address, options=options.CHANNEL)
+    )
+    async with opened as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             answer = await stub.Check(HealthCheckRequest(service="readiness"), timeout=seconds)

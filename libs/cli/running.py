@@ -1,13 +1,18 @@
-"""What runs in a home, and where it answers: written by `tessera up`, read by every other command."""
+"""What runs, and where it answers: told by the `tessera up` of a home, or else by the environment."""
 
+from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Self
 
 import msgspec
 
 from libs.cli import lock
 from libs.cli.home import Home
+from libs.cli.ports import SERVICES
 from libs.cli.secret_files import write_private
 from libs.errors import FailedPrecondition
+
+DEFAULT_PARTITIONS = 8
 
 
 class RunningService(msgspec.Struct, frozen=True):
@@ -20,9 +25,10 @@ class RunningService(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A local Tessera."""
+    """A Tessera that commands can call."""
 
-    process_id: int
+    process_id: int | None
+    """Of its `tessera up`; None for one that the environment tells of."""
     version: str
     http: str
     database_url: str
@@ -31,6 +37,7 @@ class Running(msgspec.Struct, frozen=True):
     namespace: str
     services: dict[str, RunningService]
     ready: bool = False
+    partitions: int = DEFAULT_PARTITIONS
 
     def write(self, home: Home) -> None:
         """Tell the other commands."""
@@ -46,3 +53,23 @@ class Running(msgspec.Struct, frozen=True):
                 "or say where it runs with --home"
             )
         return msgspec.json.decode(home.running.read_bytes(), type=cls)
+
+    @classmethod
+    def told_by(cls, environment: Mapping[str, str]) -> Self:
+        """What runs elsewhere, by the names that the services' own settings have."""
+        services = {
+            name: RunningService(address, "")
+            for name in SERVICES
+            if (address := environment.get(f"{name.upper()}_ADDRESS"))
+        }
+        return cls(
+            process_id=None,
+            version=version("tessera"),
+            http=environment.get("PUBLIC_URL", ""),
+            database_url=environment.get("DATABASE_URL", ""),
+            event_log_url=environment.get("EVENT_LOG_URL", ""),
+            namespace=environment.get("TESSERA_NAMESPACE", "tessera"),
+            services=services,
+            ready=True,
+            partitions=int(environment.get("TOPIC_PARTITIONS", DEFAULT_PARTITIONS)),
+        )

@@ -15,7 +15,7 @@ from libs.cli.local_postgres import open_postgres, prepare_log
 from libs.cli.log_lines import MergedLog
 from libs.cli.ports import SERVICES, Ports, address
 from libs.cli.readiness import wait_until_ready
-from libs.cli.running import Running, RunningService
+from libs.cli.running import DEFAULT_PARTITIONS, Running, RunningService
 from libs.cli.secret_files import SecretFiles
 from libs.cli.supervisor import Program, Supervisor
 from libs.database.roles import prepare_database
@@ -103,11 +103,16 @@ class Stack:
                 for name, each in supervised.items()
             },
             ready=self._ready,
+            partitions=self._partitions,
         )
 
     @property
     def _namespace(self) -> str:
         return self._given.get("TESSERA_NAMESPACE", "tessera")
+
+    @property
+    def _partitions(self) -> int:
+        return int(self._given.get("TOPIC_PARTITIONS", DEFAULT_PARTITIONS))
 
     async def _environment(self, stack: AsyncExitStack) -> Environment:
         secrets = SecretFiles(self.home.secrets)
@@ -120,8 +125,7 @@ class Stack:
             self._database_url = server.url(DATABASE)
             urls = {name: server.url(DATABASE, name, password) for name, password in passwords.items()}
         if not self._given.get("EVENT_LOG_URL") and (urls or self._given.get("DATABASE_URL")):
-            partitions = int(self._given.get("TOPIC_PARTITIONS", "8"))
-            await prepare_log(self._database_url, partitions, self._namespace)
+            await prepare_log(self._database_url, self._partitions, self._namespace)
         # The sources may not be ours to write beside, but every start would compile them anew.
         compiled = str(bytecode_cache()) if self._given.get("PYTHONDONTWRITEBYTECODE") else ""
         return Environment(self.home, self.ports, secrets, self._given, self._traced, compiled, urls)

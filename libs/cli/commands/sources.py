@@ -51,6 +51,8 @@ def create(
         return
     out.print(f"source [bold]{source.source_id}[/bold] ({kind})")
     out.print(f"write key {source.write_key}\n")
+    if not http:
+        return
     out.print("Try it:")
     call_ = f"""  curl -u {source.write_key}: {http}/v1/track -H 'content-type: application/json' \\
     -d '{{"userId":"ada","event":"Product Viewed","properties":{{"product_id":"COF-01"}}}}'"""

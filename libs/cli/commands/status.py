@@ -65,7 +65,9 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
 async def _collect(home: Path) -> Status:
     async with connect(home, deadline_seconds=2) as clients:
         running = clients.running
-        states = await asyncio.gather(*(state_of(service.grpc) for service in running.services.values()))
+        states = await asyncio.gather(
+            *(state_of(service.grpc, tls=clients.tls) for service in running.services.values())
+        )
         found = Status(running.version, running.http)
         for (name, service), state in zip(running.services.items(), states, strict=True):
             found.services[name] = {
@@ -75,7 +77,7 @@ async def _collect(home: Path) -> Status:
                 "restarts": service.restarts,
             }
         try:
-            found.lag = await lags(running)
+            found.lag = await lags(running) if running.database_url else None
         except (OSError, asyncpg.PostgresError, TimeoutError, Unavailable):
             found.lag = None
         await asyncio.gather(
@@ -131,7 +133,8 @@ async def _or_none(asked: Awaitable[Answer]) -> Answer | None:
 
 
 def _print(found: Status) -> None:
-    out.print(f"Tessera {found.version}, tracking API at {found.http}\n")
+    at = f", tracking API at {found.http}" if found.http else ""
+    out.print(f"Tessera {found.version}{at}\n")
     services = table("service", "", "gRPC", "process", "restarts", right=frozenset({"process", "restarts"}))
     for name, service in found.services.items():
         style = _STYLES[service["state"]]
