@@ -106,18 +106,20 @@ def _tell(
     for name, service in running.services.items():
         addresses.add_row(f"{name} gRPC", service.grpc)
     addresses.add_row("PostgreSQL", _without_password(running.database_url))
+    addresses.add_row("with its password", str(home.running))
     addresses.add_row("event log", running.event_log_url or "in PostgreSQL")
     addresses.add_row("admin key", str(SecretFiles(home.secrets).path(key_name(ADMIN))))
     console.print()
     console.print(addresses)
     flag = "" if home.folder == Home.at(DEFAULT_HOME).folder else f" --home {short(home.folder)}"
-    console.print(
-        "\n[bold]Next[/bold], in another terminal:\n"
-        f"  tessera sources create website --kind browser{flag}\n"
-        f"  tessera apply examples/shop{flag}\n"
-        f"  tessera status{flag}\n"
-        "Ctrl-C stops everything.\n"
-    )
+    if running.services:
+        console.print(
+            "\n[bold]Next[/bold], in another terminal:\n"
+            f"  tessera sources create website --kind browser{flag}\n"
+            f"  tessera apply examples/shop{flag}\n"
+            f"  tessera status{flag}"
+        )
+    console.print("Ctrl-C stops everything.\n")
 
 
 def _without_password(url: str) -> str:
