@@ -7,7 +7,19 @@ import structlog
 import typer
 from rich.markup import escape
 
-from libs.cli.commands import apply, demo, events, keys, messages, profiles, sources, status, training, up
+from libs.cli.commands import (
+    apply,
+    dead_letters,
+    demo,
+    events,
+    keys,
+    messages,
+    profiles,
+    sources,
+    status,
+    training,
+    up,
+)
 from libs.cli.terminal import err
 from libs.errors import TesseraError
 
@@ -33,6 +45,7 @@ app.command("apply")(apply.apply_folder)
 app.command("import")(events.import_file)
 app.command("train")(training.train)
 app.command("rejected")(sources.rejected)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sources.app, name="sources")
 app.add_typer(keys.app, name="keys")
 app.add_typer(profiles.profile_app, name="profile")

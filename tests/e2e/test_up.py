@@ -1,14 +1,21 @@
+import json
 import signal
 import stat
 
 import asyncpg
 import httpx
+import msgspec
 import psutil
 import pytest
 
 from libs.cli.access import password_name
+from libs.cli.dead_letters import open_running_log
+from libs.cli.running import Running
 from libs.cli.secret_files import SecretFiles
+from libs.messaging import Record
+from libs.messaging.topics import INGEST_EVENTS, PROFILE_UPDATES
 from tests.e2e.conftest import Up, until
+from tests.integration.messaging import harness
 
 SERVICES = ["ingest", "profile", "segment", "recommend", "render"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -87,6 +94,65 @@ def test_a_second_one_over_the_same_home_refuses_and_says_who_is_there(up: Up) -
     assert 1 == second.returncode
     assert f"process {up.running()['process_id']}" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+async def test_a_malformed_event_is_found_with_its_reason_and_replayed(up: Up) -> None:
+    malformed = Record(b"ada", "tessera.ingest.v1.EventCollected", b"\xff", 5)
+    async with open_running_log(msgspec.convert(up.running(), Running)) as event_log:
+        await event_log.publish(INGEST_EVENTS, [malformed])
+    until(lambda: bool(up.json("dead-letters", "list")))
+    (letter,) = up.json("dead-letters", "list", "--service", "profile")
+    lines = [json.loads(line) for line in (up.home / "tessera.log").read_text().splitlines()]
+    told = [line for line in lines if line["event"] == "dead letter"]
+    done = up.json("dead-letters", "replay", letter["letter"])
+    # What is malformed still is: it comes back.
+    until(lambda: len(up.json("dead-letters", "list", "--settled")) == 2)
+    (again,) = up.json("dead-letters", "list")
+    dismissed = up.run("dead-letters", "dismiss", "--all")
+
+    assert ("ingest.events", "ada", "ff") == (letter["topic"], letter["key"], letter["value_hex"])
+    assert "not an EventCollected" in letter["reason"]
+    place = ("profile", letter["topic"], letter["partition"], letter["offset"])
+    assert [place] == [(line["group"], line["topic"], line["partition"], line["offset"]) for line in told]
+    assert {"appended": [letter["letter"]], "rebuilt": [], "left": []} == done
+    assert letter["offset"] < again["offset"]
+    assert "1 dismissed" in dismissed.stdout
+    assert [] == up.json("dead-letters", "list")
+
+
+async def test_a_lost_change_of_a_profile_is_replayed_by_rebuilding_it(up: Up) -> None:
+    profile_id = up.json("profile", "show", "ada")["profile"]["profile_id"]
+    running = msgspec.convert(up.running(), Running)
+    malformed = [
+        Record(key, "tessera.profile.v1.ProfileUpdated", b"\xff", 5) for key in (profile_id.encode(), b"-")
+    ]
+    connection = await asyncpg.connect(running.database_url)
+    async with open_running_log(running) as event_log:
+        # What recommend has of ada is as if her steps had been lost.
+        await connection.execute("delete from recommend.profiles where profile_id = $1", profile_id)
+        await event_log.publish(PROFILE_UPDATES, malformed)
+    until(lambda: len(up.json("dead-letters", "list")) == 4)
+    done = up.json("dead-letters", "replay", "--all")
+    left = up.json("dead-letters", "list")
+
+    async def restored() -> bool:
+        query = "select revision > 0 from recommend.profiles where profile_id = $1"
+        return bool(await connection.fetchval(query, profile_id))
+
+    await harness.until(restored, 30, "ada in recommend")
+    await connection.close()
+
+    assert {"segment", "recommend"} == {letter.partition("-")[0] for letter in done["rebuilt"]}
+    assert 2 == len(done["rebuilt"])
+    assert sorted(done["left"]) == sorted(letter["letter"] for letter in left)
+    assert {"-"} == {letter["key"] for letter in left}
+
+
+def test_letters_that_are_not_there_are_refused(up: Up) -> None:
+    unknown, nothing = up.run("dead-letters", "replay", "profile-0-99"), up.run("dead-letters", "replay")
+
+    assert "no such letter is open: profile-0-99" in unknown.stderr
+    assert "name letters by their ids, or say --all" in nothing.stderr
 
 
 async def test_a_service_can_t_read_another_s_tables(up: Up) -> None:
