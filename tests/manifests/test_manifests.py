@@ -291,6 +291,7 @@ def test_the_network_admits_callers_by_name_and_nobody_else(target: str) -> None
     reached = {port["port"] for rule in policies["stores"]["egress"] for port in rule["ports"]}
 
     assert {5432, 9092} == reached
+    assert {4318} == {port["port"] for rule in policies["traces"]["egress"] for port in rule["ports"]}
     assert {53} == {port["port"] for port in policies["dns"]["egress"][0]["ports"]}
 
 
