@@ -29,9 +29,6 @@ def checkout(tmp_path: Path) -> Path:
             (folder / name).write_bytes((ROOT / name).read_bytes())
             (folder / name).chmod((ROOT / name).stat().st_mode)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    # What the tests' broker has fetched.
-    (ROOT / ".cache").mkdir(exist_ok=True)
-    (folder / ".cache").symlink_to(ROOT / ".cache")
     return folder
 
 
