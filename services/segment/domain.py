@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 import msgspec
+import orjson
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -99,8 +100,18 @@ def set_fact(facts: dict[str, Fact], name: str, new: Fact) -> None:
     old = facts.get(name)
     if old is None:
         facts[name] = new
-    elif old.value != new.value or type(old.value) is not type(new.value):
+    elif not _is_same(old.value, new.value):
         facts[name] = Fact(new.value, new.time, new.event_id, before=old.value)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal, with numbers and booleans of one type however deep inside."""
+    if type(one) is not type(other) or one != other:
+        return False
+    if not isinstance(one, dict | list):
+        return True
+    # To Python 1, 1.0 and True are equal, and so is what holds them.
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
 def values_at(

@@ -149,6 +149,30 @@ async def test_a_trait_that_is_said_again_has_held_since_it_was_said_first() -> 
     assert START - 5 * DAY == state.memberships["gold"].entered
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        (1, True, "traits.n == true"),
+        (1, "1", 'traits.n == "1"'),
+        (2**53, 2**53 + 1, "traits.n == 9007199254740993"),
+        ([1], [True], "traits.n == [true]"),
+        ({"a": {"b": 1}}, {"a": {"b": True}}, "traits.n.a.b == true"),
+        ({"a": 1, "b": 0}, {"b": False, "a": 1}, "traits.n.b == false"),
+    ],
+    ids=str,
+)
+async def test_a_trait_whose_type_changes_has_changed_however_deep_inside(
+    before: object, after: object, rule: str
+) -> None:
+    streamed = Streamed(plan_of({"changed": rule}))
+    await streamed.at(START)
+    for number, value in enumerate((before, after), 1):
+        said = Fact(value, START + number, number.to_bytes(16, "big"))
+        await streamed.happen(ADA, event(number, "Identified", START + number), traits=(("n", said),))
+
+    assert [("changed", START + 2)] == streamed.told(TransitionKind.ENTERED)
+
+
 async def test_numbers_too_great_to_add_up_do_not_stop_a_partition() -> None:
     streamed = Streamed(plan_of({"rich": 'events("Order").sum("total") > 100'}))
     await streamed.at(START)
