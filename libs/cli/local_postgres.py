@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL of a home: started and stopped, and its event log."""
+"""The embedded PostgreSQL of a home: kept running and stopped, and its event log."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,22 +6,51 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from libs.cli.leftovers import stop_leftover
+from libs.cli.log_lines import MergedLog
 from libs.database import open_database
 from libs.database.embedded import EmbeddedPostgres
 from libs.messaging import PostgresLog, topics
 from libs.messaging.schema import migrate_log
 
+_LOOK_SECONDS = 0.1
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
 
 @asynccontextmanager
-async def open_postgres(folder: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """Start the server over this folder; stopped at the end."""
+async def open_postgres(folder: Path, log: MergedLog) -> AsyncIterator[EmbeddedPostgres]:
+    """Start the server over this folder, and again whenever it ends by itself; stopped at the end."""
     await asyncio.to_thread(stop_leftover, folder)
     server = EmbeddedPostgres(folder)
     try:
         await server.start()
-        yield server
+        keeping = asyncio.create_task(_keep_running(server, log))
+        try:
+            yield server
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
     finally:
         await server.stop()
+
+
+async def _keep_running(server: EmbeddedPostgres, log: MergedLog) -> None:
+    """Start the server again when it was killed, or has ended for want of disk space."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if server.running():
+            continue
+        log.say("postgres ended: started again", "warning", process_id=server.process_id)
+        try:
+            await server.start()
+            pause = _FIRST_PAUSE_SECONDS
+        except (RuntimeError, TimeoutError) as error:
+            # The sessions of one that was killed may hold its memory for a moment.
+            reason = str(error).rstrip().rpartition("\n")[2]
+            log.say(f"postgres did not start: again in {pause:g} s", "warning", reason=reason)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 async def prepare_log(url: str, partitions: int, namespace: str) -> None:

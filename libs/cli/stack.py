@@ -120,7 +120,7 @@ class Stack:
         urls: dict[str, str] = {}
         if not self._database_url:
             passwords = {name: secrets.get(access.password_name(name)) for name in SERVICES}
-            server = await stack.enter_async_context(open_postgres(self.home.postgres))
+            server = await stack.enter_async_context(open_postgres(self.home.postgres, self._log))
             await prepare_database(server.url(), DATABASE, passwords)
             self._database_url = server.url(DATABASE)
             urls = {name: server.url(DATABASE, name, password) for name, password in passwords.items()}

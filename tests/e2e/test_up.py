@@ -88,6 +88,16 @@ def test_a_service_that_is_killed_is_started_again(up: Up) -> None:
     assert 0 == status["services"]["ingest"]["restarts"]
 
 
+def test_a_postgresql_that_is_killed_is_started_again(up: Up) -> None:
+    pid_file = up.home / "postgres" / "data" / "postmaster.pid"
+    before = pid_file.read_text().split()[0]
+    psutil.Process(int(before)).kill()
+    until(lambda: pid_file.read_text().split()[:1] not in ([], [before]))
+    until(lambda: up.run("status").returncode == 0)
+
+    assert ["Product Viewed"] == [event["name"] for event in up.json("profile", "show", "ada")["events"]]
+
+
 def test_a_second_one_over_the_same_home_refuses_and_says_who_is_there(up: Up) -> None:
     second = up.run("up", "--port-base", "0")
 
