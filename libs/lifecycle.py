@@ -8,6 +8,8 @@ from typing import Protocol
 
 import structlog
 
+from libs.repeats import Repeats
+
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 20.0
@@ -79,11 +81,14 @@ async def repeat(
     passes: Callable[[Exception], bool],
 ) -> None:
     """Do some work now and again, until asked to stop; a failure that passes is logged alone."""
+    name, repeats = getattr(work, "__qualname__", repr(work)), Repeats()
     while not stopping.is_set():
         try:
             await work()
         except Exception as error:
             if not passes(error):
                 raise
-            log.warning("interrupted", work=getattr(work, "__qualname__", repr(work)), error=repr(error))
+            held_back = repeats.held_back(type(error).__name__)
+            if held_back is not None:
+                log.warning("interrupted", work=name, error=repr(error), suppressed=held_back)
         await pause(stopping, seconds)

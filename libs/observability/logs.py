@@ -6,52 +6,35 @@ then whatever is bound to the context or given with the event; `exception` holds
 
 import logging
 import sys
-import time
-from collections.abc import Callable
 from typing import Literal
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from libs.repeats import Repeats
+
 # aiokafka writes 20 to 90 error lines a second while a broker is gone; the others retry as busily.
 NOISY_LOGGERS = ("aiokafka", "grpc", "opentelemetry", "urllib3")
-NOISE_SECONDS = 5.0
-_TEMPLATES_KEPT = 1000
 
 
 class RateLimit(logging.Filter):
-    """Lets a noisy logger repeat a message template once in `seconds`.
+    """Lets a noisy logger repeat a message template once in some seconds.
 
     The line that passes carries the number of those that did not as `record.suppressed`.
     """
 
-    def __init__(
-        self,
-        loggers: tuple[str, ...] = NOISY_LOGGERS,
-        seconds: float = NOISE_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, loggers: tuple[str, ...] = NOISY_LOGGERS, repeats: Repeats | None = None) -> None:
         super().__init__()
         self._loggers = loggers
-        self._seconds = seconds
-        self._clock = clock
-        self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._repeats = Repeats() if repeats is None else repeats
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.partition(".")[0] not in self._loggers:
             return True
-        key = (record.name, record.levelno, str(record.msg))
-        now = self._clock()
-        passed, suppressed = self._seen.get(key, (now - self._seconds, 0))
-        if now - passed < self._seconds:
-            self._seen[key] = (passed, suppressed + 1)
+        suppressed = self._repeats.held_back((record.name, record.levelno, str(record.msg)))
+        if suppressed is None:
             return False
-        if len(self._seen) >= _TEMPLATES_KEPT:
-            # Messages that were formatted before they were logged are all different: forget the oldest.
-            del self._seen[next(iter(self._seen))]
-        self._seen.pop(key, None)
-        self._seen[key] = (now, 0)
         record.suppressed = suppressed
         return True
 

@@ -6,8 +6,12 @@ import structlog
 from grpc import StatusCode
 
 from libs.observability import metrics
+from libs.repeats import Repeats
 
 log = structlog.get_logger(__name__)
+
+# While what a service needs is gone, every call says the same: as often as callers try.
+_unavailable = Repeats()
 
 
 class Line:
@@ -30,7 +34,12 @@ class Line:
             "code": self.code.name,
             "seconds": round(seconds, 6),
         }
-        if self.error is not None:
+        if self.code is StatusCode.UNAVAILABLE:
+            held_back = _unavailable.held_back((self.method, type(self.error).__name__))
+            if held_back is not None:
+                reason = self.reason if self.error is None else repr(self.error)
+                log.warning("call refused", **values, reason=reason, suppressed=held_back)
+        elif self.error is not None:
             log.error("call failed", **values, exc_info=self.error)
         elif self.code is StatusCode.OK:
             # Hot methods answer thousands of calls a second: these are for debugging.

@@ -25,6 +25,7 @@ from starlette.routing import Route
 from libs.database import is_transient
 from libs.errors import Invalid, ResourceExhausted, TesseraError, Unauthenticated, Unavailable
 from libs.observability import metrics, traces
+from libs.repeats import Repeats
 from services.ingest import convert
 from services.ingest.domain import MOST_BATCH_BYTES
 from services.ingest.handlers import Collector, Item, Result
@@ -35,6 +36,8 @@ _CALLS = ("identify", "track", "page", "screen", "group", "alias")
 # analytics-next posts to the first letter.
 _SHORT = {call[0]: call for call in _CALLS}
 _RETRY_SECONDS = "2"
+# While the log is gone, every request says so: as often as clients try.
+_unavailable = Repeats()
 _STATUS = {Invalid: 400, Unauthenticated: 401, ResourceExhausted: 429, Unavailable: 503}
 
 
@@ -108,7 +111,9 @@ async def _answered(request: Request, collect: Callable[[], Awaitable[Result]]) 
         return Response(status_code=400)  # to nobody
     except Exception as error:
         if is_transient(error):
-            log.warning("log unavailable", error=repr(error))
+            held_back = _unavailable.held_back(type(error).__name__)
+            if held_back is not None:
+                log.warning("log unavailable", error=repr(error), suppressed=held_back)
             return _refusal(Unavailable("the events could not be stored: try again"))
         log.exception("request failed")
         return _json({"success": False, "code": "INTERNAL", "message": "internal error"}, 500)

@@ -9,6 +9,7 @@ import structlog
 
 from libs.observability import configure_logs
 from libs.observability.logs import RateLimit
+from libs.repeats import Repeats
 
 
 def test_a_line_is_json_with_its_context(lines: Any) -> None:
@@ -102,7 +103,7 @@ def record(message: str, *values: object, logger: str = "aiokafka.conn") -> logg
 
 def test_a_noisy_logger_repeats_a_template_once_in_five_seconds() -> None:
     clock = Clock()
-    limit = RateLimit(clock=clock)
+    limit = RateLimit(repeats=Repeats(clock=clock))
     passed = []
     for number in range(1000):  # 90 a second, about 11 seconds
         clock.now = number / 90
@@ -114,7 +115,7 @@ def test_a_noisy_logger_repeats_a_template_once_in_five_seconds() -> None:
 
 
 def test_other_templates_levels_and_loggers_are_not_held_back() -> None:
-    limit = RateLimit(clock=Clock())
+    limit = RateLimit(repeats=Repeats(clock=Clock()))
 
     assert limit.filter(record("no broker at %s", 1))
     assert limit.filter(record("no leader for %s", 1))
@@ -124,17 +125,18 @@ def test_other_templates_levels_and_loggers_are_not_held_back() -> None:
 
 
 def test_messages_that_are_all_different_do_not_fill_the_memory() -> None:
-    limit = RateLimit(clock=Clock())
+    repeats = Repeats(clock=Clock())
+    limit = RateLimit(repeats=repeats)
     for number in range(5000):
         limit.filter(record(f"no broker at {number}"))
 
-    assert 1000 == len(limit._seen)
+    assert 1000 == len(repeats)
 
 
 def test_a_suppressed_count_is_in_the_line(lines: Any) -> None:
     clock = Clock()
     (handler,) = [handler for handler in logging.getLogger().handlers if handler.filters]
-    handler.filters[:] = [RateLimit(clock=clock)]
+    handler.filters[:] = [RateLimit(repeats=Repeats(clock=clock))]
     for clock.now in (0, 1, 2, 6):
         logging.getLogger("aiokafka").error("gone")
 

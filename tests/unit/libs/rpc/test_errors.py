@@ -13,8 +13,11 @@ from grpc import StatusCode
 from grpc_status import rpc_status
 
 from libs import errors, rpc
+from libs.repeats import Repeats
 from libs.rpc.status import STATUS_OF, refusal
+from tessera.profile.v1 import profile_service_pb2_grpc
 from tessera.profile.v1.profile_service_pb2 import ReadHistoryRequest, ReadHistoryResponse
+from tests.unit.libs.rpc.conftest import Pauses
 
 EACH_ERROR = [
     (errors.Invalid("user.email", "has no @"), StatusCode.INVALID_ARGUMENT),
@@ -152,6 +155,30 @@ async def test_a_status_that_the_handler_chose_itself_stands(
 
     assert (StatusCode.OUT_OF_RANGE, "too far") == (failed.value.code(), failed.value.details())
     assert ["OUT_OF_RANGE"] == codes
+
+
+async def test_what_every_caller_hears_in_an_outage_is_logged_once_in_a_while(
+    profiles: Any, start: Any, request_: Any, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.rpc.access_log._unavailable", Repeats())
+
+    async def get(_: Any) -> Any:
+        raise ConnectionRefusedError("no database")
+
+    profiles.get = get
+    async with (
+        start(is_transient=lambda error: isinstance(error, OSError)) as running,
+        rpc.open_channel(running.server.address, api_key="analyst", rng=Pauses(1e9)) as channel,
+    ):
+        stub: Any = profile_service_pb2_grpc.ProfileServiceStub(channel)
+        for _ in range(50):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.GetProfile(request_, timeout=1)
+    told = [line for line in lines() if line.get("code") == "UNAVAILABLE"]
+
+    assert [("call refused", 0)] == [(line["event"], line["suppressed"]) for line in told]
+    assert "no database" in told[0]["reason"]
+    assert "exception" not in told[0]
 
 
 async def test_a_message_too_long_for_a_header_is_cut(profiles: Any, stub: Any, request_: Any) -> None:
