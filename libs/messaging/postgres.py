@@ -16,6 +16,7 @@ from libs.messaging.log import Assignment, TopicDiffers, TopicMissing
 from libs.messaging.news import News
 from libs.messaging.records import Partition, Position, Reading, Received, Record
 from libs.messaging.topics import Topic
+from libs.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 
@@ -214,13 +215,21 @@ class PostgresSubscription:
 
     async def keep_membership(self, session_seconds: float) -> None:
         """Listen and renew the membership until cancelled, over a connection of its own."""
+        repeats = Repeats()
         while True:
             try:
                 await self._hold(session_seconds)
             except Exception as error:
                 if not is_transient(error):
                     raise
-                log.warning("membership interrupted", group=self._group, error=repr(error))
+                held_back = repeats.held_back(type(error).__name__)
+                if held_back is not None:
+                    log.warning(
+                        "membership interrupted",
+                        group=self._group,
+                        error=repr(error),
+                        suppressed=held_back,
+                    )
                 self._assign(())
                 await asyncio.sleep(members.HEARTBEAT_SECONDS)
 
