@@ -102,8 +102,10 @@ def _java(*arguments: str | Path) -> list[str]:
 class KafkaBroker:
     """One broker over one data folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, advertised_port: int | None = None) -> None:
+        """`advertised_port` is where clients are told to come: a proxy's port."""
         self.port = free_port()
+        self._advertised_port = advertised_port
         self._folder = folder.resolve()
         self._config = self._folder / "server.properties"
         self._log = self._folder / "broker.log"
@@ -169,7 +171,7 @@ class KafkaBroker:
         settings = {
             **_SETTINGS,
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._advertised_port or self.port}",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
             "log.dirs": str(self._folder / "log"),
         }

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,20 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 
 class Up:
-    """A `tessera up` over a home, on free ports."""
+    """A `tessera up` over a home, on free ports unless told otherwise."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port_base: int = 0,
+        settings: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
+    ) -> None:
         self.home = home
         self.process: subprocess.Popen[bytes] | None = None
+        self._settings = settings or {}
+        self._arguments = ["--port-base", str(port_base)]
+        self._arguments += [part for service in without for part in ("--without", service)]
 
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
@@ -40,10 +49,10 @@ class Up:
         output = self.home.with_suffix(".out")
         with output.open("ab") as file:
             self.process = subprocess.Popen(
-                [str(TESSERA), "up", "--home", str(self.home), "--port-base", "0"],
+                [str(TESSERA), "up", "--home", str(self.home), *self._arguments],
                 stdout=file,
                 stderr=file,
-                env=environment,
+                env={**environment, **self._settings},
             )
         process = self.process
 
