@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: help setup demo test bench lock proto format clean
+.PHONY: help setup demo test faults bench lock proto format clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ demo: $(VENV)/.run ## Run the main job on the sample shop: everything embedded, 
 
 test: $(VENV)/.dev ## Run every check and every test
 	$(BIN)/python -m tests.run $(ARGS)
+
+faults: $(VENV)/.dev ## Kill, stop, cut off and fill up everything under load; half an hour
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.dev ## Run the benchmarks and print a table
 	$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,212 @@
+"""The faults: each hurts a running system once and tells when it struck and when what it hit was back."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import psutil
+
+from libs.cli.ports import SERVICES, address
+from libs.cli.readiness import listens
+from tests.faults import disk
+from tests.faults.members import joining
+from tests.faults.production import Production
+from tests.faults.proxy import Proxy
+from tests.faults.system import System
+from tests.integration.messaging.harness import until
+
+_BACK_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One fault that came true. Times are `time.time()`'s."""
+
+    at: float
+    back: float
+    """When what was hit accepted connections again."""
+    proof: str
+    """How it shows that it was hit."""
+
+
+Fault = Callable[[System, random.Random], Awaitable[Strike]]
+
+CONSUMERS = ("profile", "segment", "render")
+_REFUSED_SECONDS = 20.0
+
+
+def kill_process(name: str) -> Fault:
+    """SIGKILL for a process that a supervisor starts again."""
+
+    async def fault(system: System, rng: random.Random) -> Strike:
+        before = system.process_of(name)
+        assert before is not None, f"{name} does not run"
+        at = time.time()
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: system.process_of(name) not in (None, before), _BACK_SECONDS, f"a new {name}")
+        where = system.grpc_addresses()[name]
+        await until(lambda: listens(where), _BACK_SECONDS, f"that {name} accepts connections")
+        return Strike(at, time.time(), f"process {before} became {system.process_of(name)}")
+
+    return fault
+
+
+async def kill_postmaster(system: System, rng: random.Random) -> Strike:
+    """SIGKILL for PostgreSQL's first process; the others end by themselves when they notice."""
+    before, at = system.postmaster(), time.time()
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+
+    async def is_back() -> bool:
+        return system.postmaster() not in (None, before) and await system.postgres_accepts()
+
+    await until(is_back, _BACK_SECONDS, "that PostgreSQL accepts connections")
+    return Strike(at, time.time(), f"postmaster {before} became {system.postmaster()}")
+
+
+async def kill_backend(system: System, rng: random.Random) -> Strike:
+    """SIGKILL for one session in the middle of its work; PostgreSQL ends all others and recovers."""
+    async with system.admin() as connection:
+        at, killed = time.time(), ""
+
+        async def kill_one_at_work() -> bool:
+            nonlocal at, killed
+            rows = await connection.fetch(
+                "select pid, application_name as name, state from pg_stat_activity "
+                "where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()"
+            )
+            if rows:
+                row = rng.choice(rows)
+                at, killed = time.time(), f"{row['name']} ({row['state']})"
+                os.kill(row["pid"], signal.SIGKILL)
+            return bool(rows)
+
+        await until(kill_one_at_work, 20, "a session at work")
+        await until(connection.is_closed, 20, "that all sessions end")
+    await until(system.postgres_accepts, _BACK_SECONDS, "that PostgreSQL accepts connections")
+    return Strike(at, time.time(), f"the session of {killed}, then all others")
+
+
+async def kill_up(system: System, rng: random.Random) -> Strike:
+    """SIGKILL for `tessera up`, which takes the services with it; then it is started again."""
+    process = system.up.process
+    assert process is not None
+    children = [system.process_of(name) for name in SERVICES]
+    at = time.time()
+    await asyncio.to_thread(system.up.stop, signal.SIGKILL)
+    await until(lambda: not any(map(psutil.pid_exists, filter(None, children))), 10, "that all services end")
+    starting = asyncio.create_task(asyncio.to_thread(system.up.start))
+    # What was killed is all of it: it is back when the last of its processes accepts connections.
+    for where in (address(system.ports.http), *system.grpc_addresses().values()):
+        await until(lambda w=where: listens(w), _BACK_SECONDS, f"that {where} accepts connections")  # type: ignore[misc]
+    back = time.time()
+    await starting
+    assert system.up.process is not None
+    return Strike(at, back, f"tessera up {process.pid} became {system.up.process.pid}")
+
+
+async def kill_broker(system: System, rng: random.Random) -> Strike:
+    """SIGKILL for Kafka, which somebody starts again a moment later."""
+    assert isinstance(system, Production)
+    at = time.time()
+    await asyncio.to_thread(system.broker.kill)
+    await asyncio.sleep(rng.uniform(0, 3))
+    await asyncio.to_thread(system.broker.start)
+    return Strike(at, time.time(), "the broker ended and was started again")
+
+
+def refuse(network: Callable[[Production], Proxy]) -> Fault:
+    """A network that ends all connections and refuses new ones for a while."""
+
+    async def fault(system: System, rng: random.Random) -> Strike:
+        assert isinstance(system, Production)
+        proxy = network(system)
+        cut, at = proxy.cut, time.time()
+        await proxy.refuse()
+        await asyncio.sleep(_REFUSED_SECONDS)
+        await proxy.accept()
+        assert proxy.cut > cut, "nobody was connected"
+        return Strike(at, time.time(), f"{proxy.cut - cut} connections were cut")
+
+    return fault
+
+
+async def fill_the_disk(system: System, rng: random.Random) -> Strike:
+    """PostgreSQL's disk is full until somebody makes room."""
+    assert isinstance(system, Production)
+    folder, at = system.postgres_folder, time.time()
+    server_log = folder / "postgres.log"
+    position = server_log.stat().st_size
+
+    def complaints() -> int:
+        return server_log.read_bytes()[position:].count(b"No space left on device")
+
+    def is_hit() -> bool:
+        disk.fill(folder)  # again and again: what PostgreSQL gives free must not help it
+        return complaints() > 0
+
+    await until(is_hit, _BACK_SECONDS, "that PostgreSQL finds no space")
+    end = time.time() + rng.uniform(3, 8)
+    await until(lambda: is_hit() and time.time() > end, 20, "the time that the disk is full")
+    told = complaints()
+    disk.empty(folder)
+    await until(system.postgres_accepts, _BACK_SECONDS, "that PostgreSQL accepts connections")
+    return Strike(at, time.time(), f"PostgreSQL found no space {told} times")
+
+
+async def wake_a_zombie(system: System, rng: random.Random) -> Strike:
+    """SIGSTOP for a consumer until others have its partitions, then SIGCONT: it must not write."""
+    with joining(system, rng.choice(CONSUMERS)) as (member,):
+        await member.until_it_works()
+        await asyncio.sleep(rng.uniform(0.5, 2))
+        had, at = member.assigned(), time.time()
+        member.process.send_signal(signal.SIGSTOP)
+        await member.until_others_have_all()
+        # They have gone on before it comes back.
+        await asyncio.sleep(rng.uniform(0.5, 2))
+        position, back = member.log.stat().st_size, time.time()
+        member.process.send_signal(signal.SIGCONT)
+        await until(lambda: bool(member.lines_since(position)), _BACK_SECONDS, "that the zombie notices")
+        told = [line.get("error", line["event"]) for line in member.lines_since(position)]
+        await member.until_it_works()
+        await member.leave()
+    return Strike(at, back, f"{member.name} had {sorted(had)}, was away {back - at:.0f} s, said {told[0]}")
+
+
+async def join_and_leave(system: System, rng: random.Random) -> Strike:
+    """Two further consumers of one service join, work for a moment, and leave one after the other."""
+    service = rng.choice(CONSUMERS)
+    at = time.time()
+    with joining(system, service, service) as members:
+        for member in members:
+            await member.until_it_works()
+        had = [sorted(member.assigned()) for member in members]
+        for member in members:
+            await asyncio.sleep(rng.uniform(0, 2))
+            await member.leave()
+        await members[0].until_others_have_all()
+    return Strike(at, time.time(), f"two more of {service} had {had}")
+
+
+SIGKILL_OF_SERVICES = {f"SIGKILL of {name}": kill_process(name) for name in SERVICES}
+SIGKILL_OF_POSTGRESQL = {
+    "SIGKILL of PostgreSQL's postmaster": kill_postmaster,
+    "SIGKILL of a PostgreSQL backend": kill_backend,
+}
+SIGKILL_OF_UP = {"SIGKILL of `tessera up`": kill_up}
+SIGKILL_OF_KAFKA = {
+    "SIGKILL of Kafka": kill_broker,
+    "SIGKILL of the relay": kill_process("profile relay"),
+    "SIGKILL of a consumer": kill_process("profile consumer 1"),
+}
+ZOMBIE = {"SIGSTOP of a consumer beyond its session, SIGCONT": wake_a_zombie}
+MEMBERS = {"two consumers join and leave": join_and_leave}
+NETWORK = {
+    "network to PostgreSQL refused for 20 s": refuse(lambda system: system.postgres_network),
+    "network to Kafka refused for 20 s": refuse(lambda system: system.kafka_network),
+}
+DISK = {"disk of PostgreSQL full": fill_the_disk}
