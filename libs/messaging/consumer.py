@@ -178,6 +178,10 @@ class _Worker:
                 connection = await open_connection(self._database.url, name)
                 try:
                     await self._work(connection, stopping)
+                except Exception as error:
+                    if _is_broken(connection) and not _passes(error):
+                        raise Unavailable("the connection to the database broke") from error
+                    raise
                 finally:
                     self._lose()
                     connection.terminate()
@@ -340,7 +344,7 @@ class _Worker:
                 await self._finish(connection, outcome, after, through)
         except Exception as error:
             self._handler.forget()
-            if _passes(error) or not _is_record_fault(error) or not records:
+            if _is_broken(connection) or _passes(error) or not _is_record_fault(error) or not records:
                 raise
             fault = error
         else:
@@ -468,6 +472,15 @@ class _Worker:
 def _passes(error: Exception) -> bool:
     """Whether the same work may succeed when it is done again."""
     return isinstance(error, Unavailable | OffsetConflict) or is_transient(error)
+
+
+def _is_broken(connection: Connection) -> bool:
+    """Whether no transaction can begin here any more: what is raised then is no record's fault.
+
+    A server that ends in the middle of a rollback leaves asyncpg in a transaction for ever, and what
+    it raises may be any of its words for a wrong call.
+    """
+    return bool(connection.is_closed() or connection.is_in_transaction())
 
 
 def _is_record_fault(error: Exception) -> bool:

@@ -92,6 +92,38 @@ async def test_background_topics_wait_until_the_live_ones_are_known_to_be_at_the
         assert [{Partition(IMPORTS.name, 0): 1}] == log.hints
 
 
+class _Interrupted(Effects):
+    """Fails once with a statement under way, so that the rollback fails as well, as in an outage."""
+
+    def __init__(self) -> None:
+        super().__init__("first")
+        self.sleeping: asyncio.Task[str] | None = None
+
+    async def handle(self, connection: Connection, batch: Batch) -> Outcome:
+        if self.sleeping is None:
+            self.sleeping = asyncio.create_task(connection.execute("select pg_sleep(60)"))
+            await asyncio.sleep(0)
+            raise ValueError("what a handler says of a connection that broke")
+        return await super().handle(connection, batch)
+
+
+async def test_a_connection_that_breaks_in_its_rollback_makes_no_dead_letter(
+    on_postgres: Deployment,
+) -> None:
+    async with on_postgres.open() as (database, log):
+        await log.publish(EVENTS, numbered("w", 0, 5))
+        handler = _Interrupted()
+        async with running(consumer(database, log, handler, workers=1)):
+            await until_counted(database, "first", 5)
+        letters = "select sum(next_offset) from event_log.partitions join event_log.topics using (topic_id)"
+        buried = await database.pool.fetchval(f"{letters} where name like '%dead_letters'")
+        assert handler.sleeping is not None
+        await asyncio.gather(handler.sleeping, return_exceptions=True)
+
+        assert 5 == await counted(database, "first")
+        assert 0 == buried
+
+
 async def test_a_new_assignment_drops_the_caches_and_what_was_fetched_ahead(on_postgres: Deployment) -> None:
     log = _Scripted()
     async with on_postgres.open() as (database, _):
