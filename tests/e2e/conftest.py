@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 TESSERA = Path(sys.executable).with_name("tessera")
-_READY_SECONDS = 120
+_READY_SECONDS = 240
 
 
 def until(true: Callable[[], bool], seconds: float = 60) -> None:

@@ -23,7 +23,7 @@ from tests.integration.messaging.harness import until
 from tests.model import SECOND, Event, Person, Trigger, assert_fired, assert_members, assert_people, persons
 from tests.model.identity import people
 
-_APPLIED_SECONDS = 90
+_APPLIED_SECONDS = 240
 _MOST_TOLD = 5
 _ENTERED = segment_events_pb2.TRANSITION_KIND_ENTERED
 _EXITED = segment_events_pb2.TRANSITION_KIND_EXITED

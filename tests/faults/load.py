@@ -106,14 +106,14 @@ class Load:
             try:
                 yield
                 self._stopping.set()
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(180):
                     await asyncio.gather(*self._tasks)
             finally:
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def until_busy(self, seconds: float = 60) -> None:
+    async def until_busy(self, seconds: float = 180) -> None:
         """Wait until events are acknowledged and more are under way; fail where a client has failed."""
 
         def is_busy() -> bool:

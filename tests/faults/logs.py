@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ MOST_ALIKE = 30
 """Warnings and errors of one process in one outage that say the same but for numbers."""
 _LEAST_SECONDS = 5.0
 _NUMBER = re.compile(r"[0-9a-f]{8,}|[0-9]+(\.[0-9]+)?")
+_ENDED = re.compile(r".* ended with code ")
 _OURS = frozenset({"timestamp", "level", "service", "event", "logger"})
 
 
 def floods(files: Iterable[Path], hits: Sequence["Hit"]) -> tuple[list[str], Mapping[str, float]]:
     """What flooded, in words; and by kind of fault the most lines a second."""
-    lines = list(_lines(files))
+    lines = [(_time_of(line), line) for file in files for line in lines_of(file)]
     problems = []
     most: dict[str, float] = {}
     for hit in hits:
@@ -38,11 +39,20 @@ def floods(files: Iterable[Path], hits: Sequence["Hit"]) -> tuple[list[str], Map
     return problems, most
 
 
-def _lines(files: Iterable[Path]) -> Iterator[tuple[float, dict[str, Any]]]:
-    for file in files:
-        for text in file.read_bytes().splitlines():
-            line = orjson.loads(text)
-            yield datetime.fromisoformat(line["timestamp"]).timestamp(), line
+def ended_by_themselves(files: Iterable[Path]) -> list[str]:
+    """The supervisors' lines of processes that ended though nobody had killed them."""
+    return [line["event"] for file in files for line in lines_of(file) if _ENDED.match(line["event"])]
+
+
+def lines_of(file: Path, position: int = 0) -> list[dict[str, Any]]:
+    """The complete lines of a log from a byte on; what is no JSON is an interpreter's last words."""
+    text = file.read_bytes()[position:]
+    complete = text[: text.rfind(b"\n") + 1].splitlines()
+    return [orjson.loads(line) for line in complete if line.startswith(b"{")]
+
+
+def _time_of(line: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
 
 
 def _alike(line: Mapping[str, Any]) -> str:

@@ -5,19 +5,17 @@ import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import orjson
-
+from tests.faults.logs import lines_of
 from tests.faults.system import System
 from tests.integration.messaging.harness import until
 
 PARTITIONS = frozenset(range(8))
-_JOIN_SECONDS = 60
-_LEAVE_SECONDS = 40
+_JOIN_SECONDS = 180
+_LEAVE_SECONDS = 60
 _numbers = itertools.count()
 
 
@@ -37,17 +35,21 @@ class Member:
             )
         system.members.append(self.log)
 
-    async def until_it_works(self) -> None:
-        """Wait until it has partitions."""
-        await until(lambda: bool(self.assigned()), _JOIN_SECONDS, f"{self.name}'s partitions")
+    async def until_it_works(self, position: int = 0) -> None:
+        """Wait until it has been given partitions, after the first bytes of its log."""
+
+        def has_some() -> bool:
+            return bool(_assigned([self.lines_since(position)], self.group))
+
+        await until(has_some, _JOIN_SECONDS, f"{self.name}'s partitions")
 
     def assigned(self) -> frozenset[int]:
         """The partitions that it was given last."""
-        return _assigned([self.log], self.group)
+        return _assigned([self.lines_since(0)], self.group)
 
     def lines_since(self, position: int) -> list[dict[str, Any]]:
         """What it has logged after so many bytes."""
-        return list(_lines(self.log.read_bytes()[position:]))
+        return lines_of(self.log, position)
 
     async def until_others_have_all(self) -> None:
         """Wait until the others share all partitions."""
@@ -60,7 +62,7 @@ class Member:
         assert code == 0, f"{self.name} ended with {code}: {self.log.read_text()[-2000:]}"
 
     def _others_have_all(self) -> bool:
-        return _assigned(self._system.own_logs, self.group) == PARTITIONS
+        return _assigned(map(lines_of, self._system.own_logs), self.group) == PARTITIONS
 
 
 @contextmanager
@@ -76,18 +78,11 @@ def joining(system: System, *services: str) -> Iterator[list[Member]]:
             member.process.wait()
 
 
-def _lines(text: bytes) -> Iterator[dict[str, Any]]:
-    complete = text[: text.rfind(b"\n") + 1]
-    for line in complete.splitlines():
-        if line.startswith(b"{"):
-            yield orjson.loads(line)
-
-
-def _assigned(files: Iterable[Path], group: str) -> frozenset[int]:
+def _assigned(logs: Iterable[Iterable[Mapping[str, Any]]], group: str) -> frozenset[int]:
     """The partitions that the processes with these logs were given last."""
     last: dict[str, frozenset[int]] = {}
-    for file in files:
-        for line in _lines(file.read_bytes()):
+    for lines in logs:
+        for line in lines:
             if line["event"] == "partitions assigned" and line["group"] == group:
                 last[line["service"]] = frozenset(line["partitions"])
     return frozenset().union(*last.values())

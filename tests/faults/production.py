@@ -70,7 +70,7 @@ class Production(System):
         }
         self.up = Up(self.home.folder, self.ports.http, settings, without=["profile"])
         starting = asyncio.create_task(asyncio.to_thread(self.up.start))
-        await until(self.home.api_keys.exists, 60, "the API keys")
+        await until(self.home.api_keys.exists, 180, "the API keys")
         environment = await self._migrate(settings)
         self._supervisor = Supervisor(self._programs(environment), log)
         self._supervisor.start()

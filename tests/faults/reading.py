@@ -32,7 +32,7 @@ _KINDS = {
 }
 _PAGE = 500
 _PARTITIONS = 8
-_READ_SECONDS = 60
+_READ_SECONDS = 180
 
 
 @dataclass

@@ -94,6 +94,8 @@ async def run(system: System, faults: Mapping[str, Fault], times: int, seed: int
         hits = [await _strike(system, load, kind, faults[kind], rng) for kind in order]
     found = await checks.gather(system, load, triggers)
     failed = await asyncio.to_thread(checks.failures, found)
+    ended = logs.ended_by_themselves(system.logs)
+    failed |= {"alive": "\n".join(ended)} if ended else {}
     floods, most_lines = logs.floods(system.logs, hits)
     failed |= {"log": "\n".join(floods)} if floods else {}
     failed |= _late(hits)
@@ -118,7 +120,7 @@ async def _strike(system: System, load: Load, kind: str, fault: Fault, rng: rand
     in_flight = load.in_flight
     strike = await fault(system, rng)
     await system.until_ready()
-    ready = time.time()
+    ready = strike.ready or time.time()
     await load.until_busy()
     await asyncio.sleep(max(0.0, ready + _NEAR_SECONDS - time.time()))
     return Hit(

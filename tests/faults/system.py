@@ -22,7 +22,7 @@ from libs.cli.secret_files import SecretFiles
 from tests.e2e.conftest import Up
 from tests.integration.messaging.harness import until
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 
 
 class System:

@@ -14,7 +14,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = _ROOT / "docs" / "faults.jsonl"
 PAGE = _ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- results: written by `make faults` -->\n", "<!-- end of the results -->\n"
-_CHECKS = (*CHECKS, "load", "ready", "log")
+_CHECKS = (*CHECKS, "load", "alive", "ready", "log")
 _LOGS = {"embedded": "PostgreSQL", "production": "Kafka"}
 
 
