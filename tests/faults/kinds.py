@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import asyncpg
 import psutil
 
 from libs.cli.ports import SERVICES, address
@@ -40,6 +41,7 @@ Fault = Callable[[System, random.Random], Awaitable[Strike]]
 
 CONSUMERS = ("profile", "segment", "render")
 _REFUSED_SECONDS = 20.0
+_FULL_SECONDS = 5.0
 
 
 def kill_process(name: str) -> Fault:
@@ -141,24 +143,37 @@ def refuse(network: Callable[[Production], Proxy]) -> Fault:
 async def fill_the_disk(system: System, rng: random.Random) -> Strike:
     """PostgreSQL's disk is full until somebody makes room."""
     assert isinstance(system, Production)
-    folder, at = system.postgres_folder, time.time()
-    server_log = folder / "postgres.log"
-    position = server_log.stat().st_size
+    folder, at, refused = system.postgres_folder, time.time(), ""
+    assert await _refuses_to_grow(system) == "", "PostgreSQL has space"
 
-    def complaints() -> int:
-        return server_log.read_bytes()[position:].count(b"No space left on device")
-
-    def is_hit() -> bool:
+    async def is_hit() -> bool:
+        nonlocal refused
         disk.fill(folder)  # again and again: what PostgreSQL gives free must not help it
-        return complaints() > 0
+        refused = await _refuses_to_grow(system)
+        return bool(refused)
 
     await until(is_hit, _BACK_SECONDS, "that PostgreSQL finds no space")
-    end = time.time() + rng.uniform(3, 8)
-    await until(lambda: is_hit() and time.time() > end, 20, "the time that the disk is full")
-    told = complaints()
+    end = time.time() + rng.uniform(_FULL_SECONDS, 2 * _FULL_SECONDS)
+    while time.time() < end:
+        await is_hit()
+        await asyncio.sleep(0.2)
     disk.empty(folder)
     await until(system.postgres_accepts, _BACK_SECONDS, "that PostgreSQL accepts connections")
-    return Strike(at, time.time(), f"PostgreSQL found no space {told} times")
+    return Strike(at, time.time(), f"PostgreSQL said {refused}")
+
+
+async def _refuses_to_grow(system: System) -> str:
+    """What PostgreSQL says when it is asked to write some megabytes; nothing where it does."""
+    try:
+        async with system.admin() as connection:
+            await connection.execute("create table if not exists public.growing (a text)")
+            await connection.execute(
+                "insert into growing select repeat('x', 900) from generate_series(1, 2000)"
+            )
+            await connection.execute("drop table growing")
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return repr(error)
+    return ""
 
 
 async def wake_a_zombie(system: System, rng: random.Random) -> Strike:
