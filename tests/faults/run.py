@@ -98,7 +98,7 @@ async def run(system: System, faults: Mapping[str, Fault], times: int, seed: int
     failed |= {"alive": "\n".join(ended)} if ended else {}
     floods, most_lines = logs.floods(system.logs, hits)
     failed |= {"log": "\n".join(floods)} if floods else {}
-    failed |= _late(hits)
+    failed |= late_or_idle(hits)
     return Report(
         system=system.name,
         hits=hits,
@@ -135,7 +135,7 @@ async def _strike(system: System, load: Load, kind: str, fault: Fault, rng: rand
     )
 
 
-def _late(hits: Sequence[Hit]) -> dict[str, str]:
+def late_or_idle(hits: Sequence[Hit]) -> dict[str, str]:
     """What was not ready in time, and what did not come under load."""
     late = [f"{h.kind}: {h.recovery:.1f} s" for h in hits if h.recovery > READY_SECONDS]
     idle = [f"{h}" for h in hits if not h.under_load]
