@@ -87,7 +87,9 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
     ) -> pb.ListMessagesResponse:
         size = rpc.page_size(request.page_size, 50, 500)
         wanted = convert.filter_of(request)
-        messages_of = f"messages/{request.profile_id}/{request.campaign_id}/{request.outcome}"
+        messages_of = (
+            f"messages/{request.profile_id}/{request.campaign_id}/{request.outcome}/{request.delivery_state}"
+        )
         (before,) = rpc.decode_token(request.page_token, messages_of, tuple[int]) or (_NEWEST,)
         page, more = await self._messages.page(wanted, before, size)
         return pb.ListMessagesResponse(
