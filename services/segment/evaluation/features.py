@@ -33,7 +33,7 @@ class Features:
     def __init__(self, located: Iterable[Located]) -> None:
         self.located = tuple(located)
         # Most people have nothing of most series: what that gives is known beforehand.
-        self._without = [_value(_NOTHING, feature, 0, len(_NOTHING.entries)) for feature in self.located]
+        self._without = [0 if f.aggregate == "count" else _value(_NOTHING, f, 0, 0) for f in self.located]
         self._of: dict[int, list[tuple[int, Located]]] = defaultdict(list)
         for place, feature in enumerate(self.located):
             self._of[feature.series_id].append((place, feature))
@@ -56,17 +56,19 @@ class Features:
                     first = firsts.get(window, -1)
                     if first < 0:
                         first = firsts[window] = series.first_after(at - window)
-                values[place] = _value(series, feature, first, last)
+                if feature.aggregate == "count":
+                    # Most features are: not worth a call each.
+                    values[place] = max(0, last - first) + (series.count if window is None else 0)
+                else:
+                    values[place] = _value(series, feature, first, last)
         return values
 
 
 def _value(series: SeriesState, feature: Located, first: int, last: int) -> Number:
-    """The value over the entries from `first` to before `last`."""
+    """The value, of another aggregate than the count, over the entries from `first` to before `last`."""
     aggregate = feature.aggregate
     # Totals of older events belong to what has no window alone.
     whole = feature.window is None
-    if aggregate == "count":
-        return max(0, last - first) + (series.count if whole else 0)
     numbers = [number for _, _, number in series.entries[first:last] if number is not None]
     if aggregate in ("sum", "avg"):
         total = math.fsum([*numbers, *(series.sum if whole else ())])

@@ -124,7 +124,7 @@ class Plan:
                 series = state.series[series_id] = SeriesState()
             series.add((time, event_id, number))
             self._foresee(state, series_id, time)
-            touched.add(series_id)
+        touched.add(tuple([series_id for series_id, _ in found]))
         state.news.append(occurrence)
         if occurrence.name in self._starts:
             state.waiting[event_id] = occurrence.properties
@@ -251,7 +251,7 @@ class Plan:
     def _leaving(self, state: State, end: int) -> list[Key]:
         """The series of which an event leaves a window at a time."""
         return [
-            series_id
+            (series_id,)
             for series_id, series in state.series.items()
             if any(series.has_at(end - window) for window in self._windows.get(series_id, ()))
         ]

@@ -8,9 +8,9 @@ from services.segment.domain import State, values_at
 from services.segment.evaluation.features import Features
 from services.segment.rules import Feature, Rule, RuleSet
 
-Key: TypeAlias = int | str
-"""What a rule may read: a series by its id, a trait by its name, or CONSENT."""
-CONSENT = -1
+Key: TypeAlias = tuple[int, ...] | str
+"""What a change concerns: the series of an event, by their ids; a trait, by its name; or CONSENT."""
+CONSENT = ()
 _ANY_TRAIT = "*"
 # Each is compiled: beyond so many, all segments are asked.
 _MOST_PARTS = 500
@@ -47,17 +47,16 @@ class Readers:
         self._whole = _Part(rules, located)
         self.by_default = frozenset(self._whole.holding(State(""), 0))
         """The segments of somebody of whom nothing is known."""
-        self._parts: dict[frozenset[Key], _Part] = {}
-        self._of: dict[Key, list[str]] = defaultdict(list)
+        self._parts: dict[Key, _Part] = {}
+        self._of_series: dict[int, set[str]] = defaultdict(set)
+        self._of_trait: dict[str, set[str]] = defaultdict(set)
+        self._of_consent = {segment_id for segment_id, rule in rules.items() if rule.uses_consent}
         windows: dict[int, set[int]] = defaultdict(set)
         for segment_id, rule in rules.items():
-            features = located(rule.features).located
-            keys: set[Key] = {*(f.series_id for f in features), *rule.traits}
-            for key in keys:
-                self._of[key].append(segment_id)
-            if rule.uses_consent:
-                self._of[CONSENT].append(segment_id)
-            for f in features:
+            for name in rule.traits:
+                self._of_trait[name].add(segment_id)
+            for f in located(rule.features).located:
+                self._of_series[f.series_id].add(segment_id)
                 if f.window is not None:
                     windows[f.series_id].add(f.window)
         # By series, the windows through which rules look at it, in microseconds.
@@ -67,19 +66,39 @@ class Readers:
 
     def holding(self, state: State, at: int, touched: Collection[Key] | None) -> tuple[Set[str], Set[str]]:
         """The segments that read something of `touched`, and those of them whose rules hold at a time."""
-        part = self._whole if touched is None else self._part(touched)
-        return part.ids, set(part.holding(state, at))
+        parts = [self._whole] if touched is None else self._parts_of(touched)
+        if len(parts) == 1:
+            return parts[0].ids, set(parts[0].holding(state, at))
+        ids: set[str] = set()
+        held: set[str] = set()
+        for part in parts:
+            ids |= part.ids
+            held.update(part.holding(state, at))
+        return ids, held
 
-    def _part(self, touched: Collection[Key]) -> _Part:
-        """The segments that read any of these; most changes are of one event, so there are few parts."""
-        keys = frozenset(key for key in touched if key in self._of)
-        if _ANY_TRAIT in self._of and any(type(key) is str for key in touched):
-            keys |= {_ANY_TRAIT}
-        part = self._parts.get(keys)
-        if part is None:
-            ids = {segment_id for key in keys for segment_id in self._of[key]}
-            if 2 * len(ids) > len(self._rules) or len(self._parts) == _MOST_PARTS:
-                return self._whole
-            rules = {segment_id: rule for segment_id, rule in self._rules.items() if segment_id in ids}
-            part = self._parts[keys] = _Part(rules, self._located)
+    def _parts_of(self, touched: Collection[Key]) -> list[_Part]:
+        parts = []
+        count = 0
+        for key in touched:
+            part = self._parts.get(key) or self._make(key)
+            count += len(part.ids)
+            # Whoever reads of two keys is asked twice: beyond some, asking all once is less work.
+            if 2 * count > len(self._rules):
+                return [self._whole]
+            if part.ids:
+                parts.append(part)
+        return parts
+
+    def _make(self, key: Key) -> _Part:
+        if len(self._parts) == _MOST_PARTS:
+            return self._whole
+        if isinstance(key, str):
+            ids = self._of_trait[key] | self._of_trait[_ANY_TRAIT]
+        elif key == CONSENT:
+            ids = self._of_consent
+        else:
+            ids = {segment_id for series_id in key for segment_id in self._of_series[series_id]}
+        rules = {segment_id: rule for segment_id, rule in self._rules.items() if segment_id in ids}
+        part = self._whole if 2 * len(rules) > len(self._rules) else _Part(rules, self._located)
+        self._parts[key] = part
         return part
