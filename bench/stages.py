@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--people", type=int, default=20_000)
     parser.add_argument("--segments", type=int, default=100)
-    parser.add_argument("--batch-records", type=int, default=2000)
+    parser.add_argument("--batch-records", type=int, default=4000)
     parser.add_argument("--profile", choices=STAGES, default="", help="show where this stage's time goes")
     parser.add_argument("--most", type=int, default=40, help="how many lines of that")
     a = parser.parse_args()

@@ -75,7 +75,7 @@ class ServiceSettings(BaseSettings):
     """The share of events that are traced from ingest to message."""
     consumer_workers: int = Field(2, ge=1, le=64)
     """How many workers share this process's partitions, each with its own connection."""
-    batch_records: int = Field(2000, ge=1, le=20000)
+    batch_records: int = Field(4000, ge=1, le=20000)
     """The most records that a worker handles in one transaction."""
 
     @model_validator(mode="after")

@@ -82,7 +82,7 @@ class ConsumerSettings:
     background: tuple[Topic, ...] = ()
     """Read only while nothing waits in `topics`."""
     workers: int = 2
-    batch_records: int = 2000
+    batch_records: int = 4000
     tick_seconds: float = _TICK_SECONDS
     """How often a worker at the log's end notes that it is there, and maintains."""
     burst: int = 10
