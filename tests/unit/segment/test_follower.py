@@ -302,13 +302,13 @@ async def test_many_events_of_one_person_do_not_cost_their_square() -> None:
     plan = plan_of(rules, [wait])
     state = State(ADA)
     plan.advance(state, START)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for number in range(50_000):
         at = START + number * 10 * SECOND
         touched: set[Key] = set()
         plan.apply(state, Update(ADA, number + 1, occurrences=(event(number, "View", at),)), touched)
         plan.advance(state, at, at, touched)
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
 
     assert {"a", "b"} == state.memberships.keys()
     assert seconds < 15
