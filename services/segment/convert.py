@@ -58,7 +58,7 @@ def update_of(record: bytes) -> Update:
 def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
     """A step from the contract."""
     # Most steps are one event: what is empty is not gone through.
-    traits, consent = pb.trait_changes, pb.consent_changes
+    traits = pb.trait_changes
     return Update(
         profile_id=pb.profile_id,
         revision=pb.revision,
@@ -67,7 +67,22 @@ def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
         merged_into=pb.merged_into or None,
         occurrences=tuple([_occurrence(event) for event in pb.events]),
         traits=tuple([(change.name, _fact(change)) for change in traits]) if traits else (),
-        consent=tuple(consent.items()) if consent else (),
+        consent=_consent(pb) if pb.consent_changes else (),
+    )
+
+
+def _consent(pb: profile_events_pb2.ProfileUpdated) -> tuple[tuple[str, Fact], ...]:
+    """What changed, each with the event that said so; what a merge brought, with the last of the step's."""
+    last = 0, b""
+    said: dict[tuple[str, bool], tuple[int, bytes]] = {}
+    for event in pb.events:
+        place = micros(event.event_time), event.event_id
+        last = max(last, place)
+        for statement in event.consent.items():
+            said[statement] = max(said.get(statement, place), place)
+    changes = pb.consent_changes.items()
+    return tuple(
+        [(purpose, Fact(granted, *said.get((purpose, granted), last))) for purpose, granted in changes]
     )
 
 

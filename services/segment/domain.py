@@ -229,7 +229,7 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     occurrences: tuple[Occurrence, ...] = ()
     traits: tuple[tuple[str, Fact], ...] = ()
     """What changed."""
-    consent: tuple[tuple[str, bool], ...] = ()
+    consent: tuple[tuple[str, Fact], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

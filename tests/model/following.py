@@ -26,7 +26,7 @@ class Step:
     merged_into: str | None = None
     events: tuple[Event, ...] = ()
     traits: tuple[tuple[str, Said], ...] = ()
-    consent: tuple[tuple[str, bool], ...] = ()
+    consent: tuple[tuple[str, Said], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,8 @@ class Followed:
             return
         for name, said in step.traits:
             say(person.facts.traits, name, said)
-        for purpose, granted in step.consent:
-            last = max(event.place for event in step.events)
-            say(person.facts.consent, purpose, Said(granted, *last))
+        for purpose, said in step.consent:
+            say(person.facts.consent, purpose, said)
 
     def _pass(self, profile_id: str, person: _Person, start: int, now: int) -> list[Change]:
         ends = {e.time + w for e in person.facts.events for w in self._windows}

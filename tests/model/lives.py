@@ -71,14 +71,13 @@ class Lives:
 
     def _tell(self, profile_id: str, events: list[Event]) -> Step:
         person = self._people[profile_id]
-        last = max(event.place for event in events)
         traits = consent = ()
         if self._random.random() < 0.25:
             value = self._random.choice([True, False, None, True])
-            traits = self._win(person.traits, {"vip": (*last, value)})
+            traits = self._win(person.traits, {"vip": (*self._random.choice(events).place, value)})
         if self._random.random() < 0.25:
             granted = self._random.choice([True, True, False])
-            consent = self._win(person.consent, {"email": (*last, granted)})
+            consent = self._win(person.consent, {"email": (*self._random.choice(events).place, granted)})
         return self._record(profile_id, events, traits, consent)
 
     def _win(self, known: dict[str, Any], new: dict[str, Any]) -> Any:
@@ -93,8 +92,8 @@ class Lives:
             profile_id,
             person.revision,
             events=tuple(events),
-            traits=tuple((name, Said(value, time, event_id)) for name, (time, event_id, value) in traits),
-            consent=tuple((purpose, granted) for purpose, (_, _, granted) in consent),
+            traits=_said(traits),
+            consent=_said(consent),
         )
         self.histories[profile_id].append(step)
         return step
@@ -116,3 +115,7 @@ class Lives:
         # A merged person is replaced, so that there is always somebody to merge with.
         self._people[next(self._ids)] = Person()
         return [*(replace(step, more=True) for step in moved), grave, last]
+
+
+def _said(changes: Any) -> tuple[tuple[str, Said], ...]:
+    return tuple((name, Said(value, time, event_id)) for name, (time, event_id, value) in changes)

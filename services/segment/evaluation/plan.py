@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from services.segment.domain import (
     SECOND,
     ExitReason,
-    Fact,
     Membership,
     Occurrence,
     SegmentDefinition,
@@ -106,10 +105,8 @@ class Plan:
             touched.add(name)
         if update.consent:
             touched.add(CONSENT)
-            # The update does not say when: with the last of the events that it tells.
-            said = max(((o.time, o.event_id) for o in update.occurrences), default=(0, b""))
-            for purpose, granted in update.consent:
-                set_fact(state.consent, purpose, Fact(granted, *said))
+            for purpose, fact in update.consent:
+                set_fact(state.consent, purpose, fact)
 
     def _take(self, state: State, occurrence: Occurrence, touched: set[Key]) -> None:
         time, event_id = moment = occurrence.time, occurrence.event_id

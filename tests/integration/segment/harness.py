@@ -87,7 +87,7 @@ def pb_of(step: Step) -> profile_events_pb2.ProfileUpdated:
         moved=step.moved,
         more=step.more,
         merged_into=step.merged_into or "",
-        consent_changes=dict(step.consent),
+        consent_changes={purpose: said.value for purpose, said in step.consent},
     )
     for e in step.events:
         collected = pb.events.add(event_id=e.event_id, type=event_pb2.EVENT_TYPE_TRACK, name=e.name)

@@ -1,8 +1,11 @@
 """The model's steps as segment reads them."""
 
+from collections.abc import Iterable
+
 import orjson
 
 from services.segment.domain import Fact, Occurrence, State, Update
+from tests.model.facts import Said
 from tests.model.following import Step
 
 
@@ -17,9 +20,13 @@ def update_of(step: Step) -> Update:
         occurrences=tuple(
             Occurrence(e.event_id, e.known_as, e.time, orjson.dumps(dict(e.properties))) for e in step.events
         ),
-        traits=tuple((name, Fact(said.value, said.time, said.event_id)) for name, said in step.traits),
-        consent=step.consent,
+        traits=_facts(step.traits),
+        consent=_facts(step.consent),
     )
+
+
+def _facts(changes: Iterable[tuple[str, Said]]) -> tuple[tuple[str, Fact], ...]:
+    return tuple((name, Fact(said.value, said.time, said.event_id)) for name, said in changes)
 
 
 def essence(state: State) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
-from services.segment import handlers
+from services.segment import convert, handlers
 from services.segment.domain import (
     Fact,
     Occurrence,
@@ -20,6 +20,8 @@ from services.segment.domain import (
 from services.segment.evaluation import Key, Plan, TrackedSeries, needed_series
 from services.segment.evaluation import plan as evaluation
 from services.segment.handlers import Follower
+from tessera.profile.v1.profile_events_pb2 import ProfileUpdated
+from tests.builders import collected
 from tests.model.events import DAY, HOUR, SECOND
 from tests.model.lives import START, profile_id
 from tests.unit.segment.fakes import FakeHistories, FakeStates
@@ -126,14 +128,46 @@ async def test_an_irrelevant_late_event_does_not_change_when_a_membership_ended(
 
 async def test_consent_that_is_given_or_taken_decides_the_time() -> None:
     streamed = Streamed(plan_of({"mail": 'consent.email && events("Order").count() > 0'}))
+
+    async def consents(number: int, at: int, granted: bool) -> None:
+        said = event(number, "Identified", at)
+        await streamed.happen(ADA, said, consent=(("email", Fact(granted, at, said.event_id)),))
+
     await streamed.at(START)
     await streamed.happen(ADA, event(1, "Order", START - 3 * DAY))
-    await streamed.happen(ADA, event(2, "Identified", START - HOUR), consent=(("email", True),))
-    await streamed.happen(ADA, event(3, "Identified", START - SECOND), consent=(("email", True),))
-    await streamed.happen(ADA, event(4, "Identified", START), consent=(("email", False),))
+    await consents(2, START - HOUR, True)
+    await consents(3, START - SECOND, True)
+    await consents(4, START, False)
 
     assert [("mail", START - HOUR)] == streamed.told(TransitionKind.ENTERED)
     assert [("mail", START)] == streamed.told(TransitionKind.EXITED)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_consent_counts_from_the_event_that_said_so_whatever_comes_with_it(together: bool) -> None:
+    """Profile was away: what had happened meanwhile comes in one batch, or one after another."""
+    wait = TriggerDefinition("view", "", "View", (), HOUR, "consent.email", 1, 1, START - DAY)
+    streamed = Streamed(plan_of({"mail": "consent.email"}, [wait]))
+    events = [
+        collected("View", at=START),
+        collected("Asked", at=START + HOUR // 2, consent={"email": True, "sms": False}),
+        collected("Left", at=START + 2 * HOUR),
+    ]
+    steps = [events] if together else [[event] for event in events]
+    updates = [
+        ProfileUpdated(
+            profile_id=ADA,
+            revision=number,
+            events=step,
+            consent_changes={p: granted for event in step for p, granted in event.consent.items()},
+        )
+        for number, step in enumerate(steps, 1)
+    ]
+    await streamed.at(START)
+    await streamed.follow([convert.update_of_pb(update) for update in updates], START + 3 * HOUR)
+
+    assert [("mail", START + HOUR // 2)] == streamed.told(TransitionKind.ENTERED)
+    assert [("view", START + HOUR)] == streamed.told(TransitionKind.TRIGGERED)
 
 
 async def test_a_trait_that_is_said_again_has_held_since_it_was_said_first() -> None:
