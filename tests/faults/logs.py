@@ -39,9 +39,10 @@ def floods(files: Iterable[Path], hits: Sequence["Hit"]) -> tuple[list[str], Map
     return problems, most
 
 
-def ended_by_themselves(files: Iterable[Path]) -> list[str]:
-    """The supervisors' lines of processes that ended though nobody had killed them."""
-    return [line["event"] for file in files for line in lines_of(file) if _ENDED.match(line["event"])]
+def ended_by_themselves(files: Iterable[Path], since: float) -> list[str]:
+    """The supervisors' lines, from a time on, of processes that ended though nobody had killed them."""
+    lines = (line for file in files for line in lines_of(file) if _time_of(line) >= since)
+    return [line["event"] for line in lines if _ENDED.match(line["event"])]
 
 
 def lines_of(file: Path, position: int = 0) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ async def run(system: System, faults: Mapping[str, Fault], times: int, seed: int
         hits = [await _strike(system, load, kind, faults[kind], rng) for kind in order]
     found = await checks.gather(system, load, triggers)
     failed = await asyncio.to_thread(checks.failures, found)
-    ended = logs.ended_by_themselves(system.logs)
+    ended = logs.ended_by_themselves(system.logs, started)
     failed |= {"alive": "\n".join(ended)} if ended else {}
     floods, most_lines = logs.floods(system.logs, hits)
     failed |= {"log": "\n".join(floods)} if floods else {}

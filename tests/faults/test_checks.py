@@ -193,5 +193,6 @@ def test_a_flood_is_told_and_so_is_who_ended_by_himself(tmp_path: Path) -> None:
     assert [] == logs.floods([quiet], [_hit()])[0]
     assert ["x: 42 lines a second"] == logs.floods([loud], [_hit()])[0]
     assert "31 times" in logs.floods([alike], [_hit()])[0][0]
-    assert [] == logs.ended_by_themselves([quiet, loud, alike])
-    assert 1 == len(logs.ended_by_themselves([ended]))
+    assert [] == logs.ended_by_themselves([quiet, loud, alike], since=0)
+    assert 1 == len(logs.ended_by_themselves([ended], since=0))
+    assert [] == logs.ended_by_themselves([ended], since=102)
