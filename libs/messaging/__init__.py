@@ -1,6 +1,7 @@
 """The event log: its port, PostgreSQL and Kafka behind it, and the loop that consumes it."""
 
-from libs.messaging.consumer import Batch, Consumer, ConsumerSettings, Handler, Outcome
+from libs.messaging.consumer import Consumer
+from libs.messaging.handling import Batch, ConsumerSettings, Handler, Outcome
 from libs.messaging.log import (
     Assignment,
     EventLog,

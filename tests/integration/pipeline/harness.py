@@ -37,7 +37,7 @@ from services.segment.domain import State
 from services.segment.grpc_api import SegmentServicer
 from services.segment.handlers import Segments
 from services.segment.histories import ProfileHistories
-from services.segment.repository import Cache, SqlDefinitions, SqlMembers, SqlStates, load_plan
+from services.segment.repository import Cache, Plans, SqlDefinitions, SqlMembers, SqlStates
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.profile.v1 import profile_service_pb2_grpc
 from tessera.segment.v1 import segment_events_pb2, segment_service_pb2_grpc
@@ -121,7 +121,7 @@ class Pipeline:
         histories = ProfileHistories(self.channel)
 
         def follower() -> UpdateHandler:
-            self.handlers.append(UpdateHandler(self.database, histories, PARTITIONS, self.clock))
+            self.handlers.append(UpdateHandler(Plans(self.database), histories, PARTITIONS, self.clock))
             return self.handlers[-1]
 
         found: list[Component] = [
@@ -239,7 +239,7 @@ class Pipeline:
 
     async def let_time_pass(self, states: Iterable[State], now: int) -> None:
         """Bring copies of states to one time, so that they can be compared."""
-        plan = await load_plan(self.database)
+        plan = await Plans(self.database).load()
         for state in states:
             plan.advance(state, now, now)
 
