@@ -14,6 +14,7 @@ TesseraError
 ├── PermissionDenied     the caller may not do this
 ├── ResourceExhausted    too much at once: try later
 └── Unavailable          something needed does not answer: try again
+    └── Contended        it was only somebody else's turn: try again at once
 """
 
 from collections.abc import Mapping
@@ -112,3 +113,7 @@ class Unavailable(TesseraError):
     """Something that is needed does not answer: try again."""
 
     reason = "UNAVAILABLE"
+
+
+class Contended(Unavailable):
+    """Somebody else was at it at the same moment, and has won."""

@@ -20,3 +20,8 @@ class BackOff:
         """The seconds to wait now, with jitter, so that members do not return all at once."""
         self._failures = min(self._failures + 1, 10)
         return min(_MOST_SECONDS, _LEAST_SECONDS * float(1 << self._failures)) * random.uniform(0.5, 1)
+
+
+def lost_race_seconds() -> float:
+    """How long to wait after a race that somebody else has won: two who lost to each other part by chance."""
+    return random.uniform(0, _LEAST_SECONDS)

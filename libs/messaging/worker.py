@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 import structlog
 
 from libs.database import Connection, Database, is_record_fault, is_transient, open_connection
-from libs.errors import Unavailable
+from libs.errors import Contended, Unavailable
 from libs.lifecycle import pause
 from libs.messaging import offsets
 from libs.messaging.dead_letters import letter_of, reason_of
 from libs.messaging.handling import Batch, ConsumerSettings, Handler, Outcome
 from libs.messaging.log import EventLog, LogGap, OffsetConflict, Subscription
 from libs.messaging.records import Partition, Position, Reading, Received
-from libs.messaging.retrying import BackOff
+from libs.messaging.retrying import BackOff, lost_race_seconds
 from libs.observability import metrics, traces
+from libs.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 _LAG_SECONDS = 5.0
@@ -67,6 +68,7 @@ class Worker:
         self._dead: dict[Partition, dict[int, float]] = defaultdict(dict)
         self._in_hand: frozenset[str] = frozenset()
         self._back_off = BackOff()
+        self._repeats = Repeats()
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -88,8 +90,17 @@ class Worker:
                 counter = metrics.OFFSET_CONFLICTS if isinstance(error, OffsetConflict) else metrics.RETRIES
                 for topic in self._in_hand or self._live:
                     counter.labels(self._settings.group, topic).inc()
-                wait = self._back_off.failed()
-                log.warning("consumer retries", group=self._settings.group, error=repr(error), seconds=wait)
+                # Who only lost a race tries again at once: the other has won, so it goes on.
+                wait = lost_race_seconds() if isinstance(error, Contended) else self._back_off.failed()
+                held_back = self._repeats.held_back(type(error).__name__)
+                if held_back is not None:
+                    log.warning(
+                        "consumer retries",
+                        group=self._settings.group,
+                        error=repr(error),
+                        seconds=wait,
+                        suppressed=held_back,
+                    )
                 await pause(stopping, wait)
 
     def _lose(self) -> None:

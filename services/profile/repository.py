@@ -12,7 +12,7 @@ import msgspec
 from asyncpg.pgproto.pgproto import UUID
 
 from libs.database import Connection, Database
-from libs.errors import Unavailable
+from libs.errors import Contended
 from libs.messaging import Record
 from services.profile import convert
 from services.profile.domain import Change, Profile
@@ -136,7 +136,7 @@ class SqlPeople:
                 owners = {i: held.get(i) for i in identifiers if i in held or i in blocked}
                 self._stored_owners = {**held, **owners}
                 return owners, profiles
-        raise Unavailable("identifiers kept moving while their profiles were locked")
+        raise Contended("identifiers kept moving while their profiles were locked")
 
     async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
         await self._save_identities(owners)
@@ -196,7 +196,7 @@ class SqlPeople:
         if new:
             status = await self._connection.execute(_ADD_IDENTITIES, new, [owners[i] for i in new])
             if status != f"INSERT 0 {len(new)}":
-                raise Unavailable("another batch has met one of these identifiers at the same moment")
+                raise Contended("another batch has met one of these identifiers at the same moment")
         if moved:
             await self._connection.execute(_MOVE_IDENTITIES, moved, [owners[i] for i in moved])
 
