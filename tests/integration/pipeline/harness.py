@@ -29,6 +29,7 @@ from services.profile import convert
 from services.profile.consumer import EventHandler
 from services.profile.grpc_api import ProfileServicer
 from services.profile.handlers import Profiles
+from services.profile.histories import LogStream
 from services.profile.jobs import GROUP, ClockJob
 from services.profile.repository import SqlDirectory
 from services.segment import app as segment_app
@@ -118,10 +119,10 @@ class Pipeline:
 
     def others(self) -> list[Component]:
         """Segment's workers, who collects what they tell, and the relays where there is an outbox."""
-        histories = ProfileHistories(self.channel)
+        plans, histories = Plans(self.database), ProfileHistories(self.channel)
 
         def follower() -> UpdateHandler:
-            self.handlers.append(UpdateHandler(Plans(self.database), histories, PARTITIONS, self.clock))
+            self.handlers.append(UpdateHandler(plans, histories, PARTITIONS, self.clock))
             return self.handlers[-1]
 
         found: list[Component] = [
@@ -174,8 +175,8 @@ class Pipeline:
         async def told() -> bool:
             return len(self.collector.transitions) == await self._written(SEGMENT_TRANSITIONS)
 
-        await until(quiet, 30, "the clock in segment")
-        await until(told, 30, "all transitions")
+        await until(quiet, 60, "the clock in segment")
+        await until(told, 60, "all transitions")
         return now
 
     async def dead_letters(self) -> int:
@@ -278,23 +279,21 @@ async def open_pipeline(database_url: str, kafka: str, start: int) -> AsyncItera
     await migrate(database_url, profile_app.MIGRATIONS, "profile")
     await migrate(database_url, segment_app.MIGRATIONS, "segment")
     clock, namespace = Clock(start), f"t{uuid.uuid4().hex[:8]}"
-    async with open_database(database_url, "test", pool_size=12) as database:
+    async with (
+        open_database(database_url, "test", pool_size=12) as database,
+        _open_log(database, kafka, namespace, clock) as event_log,
+    ):
+        await event_log.declare(ALL)
         definitions = SqlDefinitions(database, PARTITIONS, clock)
+        profiles = Profiles(SqlDirectory(database), LogStream(database, event_log))
+        segments = Segments(definitions, SqlMembers(database))
         server = grpc.aio.server()
-        profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(
-            ProfileServicer(Profiles(SqlDirectory(database))), server
-        )
-        segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(
-            SegmentServicer(Segments(definitions, SqlMembers(database))), server
-        )
+        profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(profiles), server)
+        segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(SegmentServicer(segments), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
-            async with (
-                _open_log(database, kafka, namespace, clock) as event_log,
-                rpc.open_channel(f"127.0.0.1:{port}") as channel,
-            ):
-                await event_log.declare(ALL)
+            async with rpc.open_channel(f"127.0.0.1:{port}") as channel:
                 yield Pipeline(database, event_log, namespace, clock, channel, definitions)
         finally:
             await server.stop(None)
