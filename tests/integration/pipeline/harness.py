@@ -34,11 +34,10 @@ from services.profile.jobs import GROUP, ClockJob
 from services.profile.repository import SqlDirectory
 from services.segment import app as segment_app
 from services.segment.consumer import UpdateHandler
-from services.segment.domain import State
 from services.segment.grpc_api import SegmentServicer
 from services.segment.handlers import Segments
 from services.segment.histories import ProfileHistories
-from services.segment.repository import Cache, Plans, SqlDefinitions, SqlMembers, SqlStates
+from services.segment.repository import Plans, SqlDefinitions, SqlMembers
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.profile.v1 import profile_service_pb2_grpc
 from tessera.segment.v1 import segment_events_pb2, segment_service_pb2_grpc
@@ -228,31 +227,6 @@ class Pipeline:
         for membership in answer.memberships:
             found.setdefault(membership.profile_id, set()).add(membership.segment_id)
         return found
-
-    async def states(self, ids: Sequence[str]) -> dict[str, State]:
-        async with self.database.begin() as connection:
-            found = await SqlStates(connection, Cache(), PARTITIONS).load(ids)
-        return {id_: state for id_, state in found.items() if state.revision}
-
-    async def timers(self, ids: Sequence[str]) -> dict[str, int]:
-        query = "select profile_id::text, due from segment.timers where profile_id = any($1::uuid[])"
-        return {row[0]: row[1] for row in await self.database.pool.fetch(query, ids)}
-
-    async def let_time_pass(self, states: Iterable[State], now: int) -> None:
-        """Bring copies of states to one time, so that they can be compared."""
-        plan = await Plans(self.database).load()
-        for state in states:
-            plan.advance(state, now, now)
-
-    async def drop_states(self, ids: Sequence[str]) -> None:
-        """Lose all that segment keeps of some people, in its tables and in memory."""
-        async with self.database.begin() as connection:
-            for table in ("states", "timers", "memberships"):
-                await connection.execute(
-                    f"delete from segment.{table} where profile_id = any($1::uuid[])", ids
-                )
-        for handler in self.handlers:
-            handler.forget()
 
 
 def _collected(event: model.Event, received: int) -> object:

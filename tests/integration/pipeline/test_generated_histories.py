@@ -19,6 +19,7 @@ from services.segment.domain import SegmentDefinition, TriggerDefinition
 from tests import model
 from tests.integration.messaging.harness import running
 from tests.integration.pipeline.harness import Pipeline, open_pipeline
+from tests.integration.pipeline.keeping import let_time_pass, lose, states_of, timers_of
 from tests.model.definitions import SEGMENTS, TRIGGERS, TYPES
 from tests.model.histories import arrivals, histories, of_their_own, tried
 from tests.model.lives import START
@@ -109,18 +110,18 @@ class World:
         pipeline = self._pipeline
         named = {id_: person for id_, person in known.items() if person.identifiers}
         ids = sorted(named)
-        streamed = await pipeline.states(ids)
-        timers = await pipeline.timers(ids)
-        await pipeline.drop_states(ids)
+        streamed = await states_of(pipeline, ids)
+        timers = await timers_of(pipeline, ids)
+        await lose(pipeline, ids)
         touches = [_touch(person, pipeline.clock.now()) for person in named.values()]
         received = await pipeline.send(touches)
         at = await pipeline.settled()
         for person, touch in zip(named.values(), touches, strict=True):
             person.events.append(replace(touch, received=received))
-        rebuilt = await pipeline.states(ids)
+        rebuilt = await states_of(pipeline, ids)
         now = pipeline.clock.now()
-        rebuilt_timers = await pipeline.timers(ids)
-        await pipeline.let_time_pass([*streamed.values(), *rebuilt.values()], now)
+        rebuilt_timers = await timers_of(pipeline, ids)
+        await let_time_pass(pipeline, [*streamed.values(), *rebuilt.values()], now)
 
         assert set(ids) == streamed.keys() == rebuilt.keys()
         assert timers == rebuilt_timers
