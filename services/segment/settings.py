@@ -10,5 +10,5 @@ class Settings(ServiceSettings):
 
     service: ClassVar[str] = "segment"
 
-    profile_address: str = "127.0.0.1:50052"
+    profile_address: str
     """Where profile answers, as `host:port`: histories are read from it."""

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from libs.settings import problems_of
 from services.render.settings import Settings
+from services.segment.settings import Settings as SegmentSettings
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +47,13 @@ def test_a_name_that_nobody_knows_is_told_with_its_owner(monkeypatch: pytest.Mon
     monkeypatch.setenv("RENDER_ADDRESS", "127.0.0.1:1")
 
     assert ["unknown: RENDER_ADDRESS. All that begins with RENDER_ is render's own"] == _problems()
+
+
+def test_segment_does_not_guess_where_profile_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROFILE_ADDRESS")
+
+    with pytest.raises(ValidationError) as caught:
+        SegmentSettings()
+    assert ["PROFILE_ADDRESS is not set, nor is SEGMENT_PROFILE_ADDRESS"] == problems_of(
+        caught.value, "segment"
+    )
