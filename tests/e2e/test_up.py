@@ -131,7 +131,7 @@ async def test_a_malformed_event_is_found_with_its_reason_and_replayed(up: Up) -
 
 
 async def test_a_lost_change_of_a_profile_is_replayed_by_rebuilding_it(up: Up) -> None:
-    profile_id = up.json("profile", "show", "ada")["profile"]["profile_id"]
+    profile_id = up.json("profile", "show", "ada")["profile_id"]
     running = msgspec.convert(up.running(), Running)
     malformed = [
         Record(key, "tessera.profile.v1.ProfileUpdated", b"\xff", 5) for key in (profile_id.encode(), b"-")
