@@ -32,6 +32,9 @@ _PUBLISH_SECONDS = 30.0
 _MOST_WAITING = 10_000
 _CREATE_SECONDS = 30.0
 _EXISTS = 36
+_TOO_FEW_BROKERS = 38
+# Brokers that have just started serve before they take part.
+_BROKERS_SECONDS = 10.0
 
 
 class KafkaLog:
@@ -73,15 +76,22 @@ class KafkaLog:
     async def declare(self, topics: Sequence[Topic]) -> None:
         await self._outbox.declare(topics)
         wanted = [self._new_topic(topic) for topic in topics]
+        patient_until = time.monotonic() + _BROKERS_SECONDS
         async with asyncio.timeout(_CREATE_SECONDS):
-            admin = await self._connected()
-            answer = await admin.create_topics(wanted)
-            for name, code, message in answer.topic_errors:
-                if code not in (0, _EXISTS):
+            while failed := await self._failed(wanted):
+                name, code, message = failed
+                if code != _TOO_FEW_BROKERS or time.monotonic() > patient_until:
                     raise TopicMissing(f"{name} could not be created: {message or for_code(code).__name__}")
+                await asyncio.sleep(0.2)
             # The broker that is asked next may not know yet what the controller has created.
             while not await self._all_known(topics):  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.05)
+
+    async def _failed(self, wanted: Sequence[NewTopic]) -> tuple[str, int, str] | None:
+        """Create topics; returns the first that could not be: its name, Kafka's code and message."""
+        answer = await (await self._connected()).create_topics(wanted)
+        failed = ((name, code, message) for name, code, message in answer.topic_errors)
+        return next((one for one in failed if one[1] not in (0, _EXISTS)), None)
 
     async def append(self, connection: Connection, topic: Topic, records: Sequence[Record]) -> None:
         await self._outbox.append(connection, topic, records)

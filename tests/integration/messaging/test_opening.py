@@ -1,10 +1,11 @@
 """The settings decide which log a service gets, and what it runs beside it."""
 
+import time
 from typing import ClassVar
 
 import pytest
 
-from libs.messaging import PostgresLog
+from libs.messaging import PostgresLog, Topic, TopicMissing, kafka
 from libs.messaging.kafka import KafkaLog
 from libs.messaging.opening import open_event_log, servers_of, upkeep
 from libs.messaging.relay import Relay
@@ -59,3 +60,18 @@ async def test_with_kafkas_url_the_log_is_kafka_and_the_relay_is_its_upkeep(on_k
         assert isinstance(log, KafkaLog)
         assert [Relay] == [type(component) for component in upkeep(database, log, settings)]
         await log.check()
+
+
+async def test_too_few_brokers_are_waited_for_and_then_named(
+    on_kafka: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "_BROKERS_SECONDS", 0.5)
+    topic = Topic("profile.of_two_brokers", owner="profile")
+    begun = time.monotonic()
+    async with on_kafka.open() as (database, _):
+        log = KafkaLog(database, on_kafka.kafka, 4, on_kafka.namespace, replicas=2)
+        with pytest.raises(TopicMissing, match=r"of_two_brokers could not be created: .*eplication"):
+            await log.declare([topic])
+        await log.close()
+
+    assert time.monotonic() - begun >= 0.5
