@@ -10,6 +10,7 @@ import orjson
 from libs.database import Database, migrate, open_database
 from libs.messaging import Consumer, ConsumerSettings, EventLog, Handler, PostgresLog, chunks, slot_of
 from libs.messaging.topics import ALL, INGEST_EVENTS, INGEST_IMPORTS, PROFILE_DEAD_LETTERS
+from libs.times import micros
 from services.profile import convert
 from services.profile.app import MIGRATIONS
 from services.profile.consumer import EventHandler
@@ -20,6 +21,7 @@ from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tessera.profile.v1.profile_events_pb2 import ProfileUpdated
 from tests.builders import record_of
 from tests.integration.messaging.harness import running, until
+from tests.model import Event, facts_of
 
 PARTITIONS = 4
 _MERGED_AWAY = (
@@ -202,12 +204,10 @@ def _assert_replayed(profile: Profile, steps: Sequence[ProfileUpdated]) -> None:
 
 
 def _last_writers(events: Iterable[EventCollected]) -> dict[str, bytes]:
-    """What the events themselves say, by event time, then event id: independent of profile's code."""
-    last: dict[str, tuple[int, bytes, bytes]] = {}
-    for event in events:
-        at = event.event_time.seconds * 1_000_000 + event.event_time.nanos // 1000
-        for name, value in orjson.loads(event.traits_json or b"{}").items():
-            write = (at, event.event_id, b"" if value is None else orjson.dumps(value))
-            if name != "email" and (name not in last or write[:2] > last[name][:2]):
-                last[name] = write
-    return {name: write[2] for name, write in last.items()}
+    """What the events themselves say, by the model."""
+    said_by = ((e, orjson.loads(e.traits_json or b"{}")) for e in events)
+    facts = facts_of(
+        Event(e.message_id, micros(e.event_time), type="identify", traits=traits) for e, traits in said_by
+    )
+    said = {name: said.value for name, said in facts.traits.items() if name != "email"}
+    return {name: b"" if value is None else orjson.dumps(value) for name, value in said.items()}
