@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from libs.cli.clients import Clients, connect
-from libs.cli.dead_letters import LETTERS, find, open_running_log, replay
 from libs.cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, Result, out, print_json, run, table
 from libs.errors import Invalid, NotFound
-from libs.messaging import EventLog
-from libs.messaging.dead_letters import DeadLetter, settle
+
+# What reads the log imports for a second, which other commands need not wait for.
+if TYPE_CHECKING:
+    from libs.messaging import EventLog
+    from libs.messaging.dead_letters import DeadLetter
 
 app = typer.Typer(
     help="Records that could not be handled, why, and what to do with them.", no_args_is_help=True
@@ -41,8 +43,8 @@ def list_(
       tessera dead-letters list --service segment
     """
 
-    async def call(_: Clients, event_log: EventLog) -> list[DeadLetter]:
-        return await find(event_log, _services(service))
+    async def call(_: Clients, event_log: "EventLog") -> "list[DeadLetter]":
+        return await _found(event_log, service)
 
     letters = [letter for letter in _with_log(home, call) if settled or not letter.settled]
     if as_json:
@@ -81,7 +83,9 @@ def replay_(
       tessera dead-letters replay --all --service segment
     """
 
-    async def call(clients: Clients, event_log: EventLog) -> dict[str, list[str]]:
+    async def call(clients: Clients, event_log: "EventLog") -> dict[str, list[str]]:
+        from libs.cli.dead_letters import replay
+
         letters = await _chosen(event_log, ids or [], all_, service)
         done = await replay(clients, event_log, letters)
         groups = {"appended": done.appended, "rebuilt": done.rebuilt, "left": done.left}
@@ -110,7 +114,9 @@ def dismiss(
       tessera dead-letters dismiss segment-2-0
     """
 
-    async def call(_: Clients, event_log: EventLog) -> int:
+    async def call(_: Clients, event_log: "EventLog") -> int:
+        from libs.messaging.dead_letters import settle
+
         letters = await _chosen(event_log, ids or [], all_, service)
         await settle(event_log, letters)
         return len(letters)
@@ -118,7 +124,9 @@ def dismiss(
     out.print(f"{_with_log(home, call)} dismissed")
 
 
-def _with_log(home: Path, work: Callable[[Clients, EventLog], Coroutine[Any, Any, Result]]) -> Result:
+def _with_log(home: Path, work: "Callable[[Clients, EventLog], Coroutine[Any, Any, Result]]") -> Result:
+    from libs.cli.dead_letters import open_running_log
+
     async def call() -> Result:
         async with connect(home) as clients, open_running_log(clients.running) as event_log:
             return await work(clients, event_log)
@@ -126,27 +134,29 @@ def _with_log(home: Path, work: Callable[[Clients, EventLog], Coroutine[Any, Any
     return run(call())
 
 
-async def _chosen(event_log: EventLog, ids: Sequence[str], all_: bool, service: str) -> list[DeadLetter]:
+async def _chosen(event_log: "EventLog", ids: Sequence[str], all_: bool, service: str) -> "list[DeadLetter]":
     """The letters that a command is about: some by their ids, else all that are open."""
     if bool(ids) == all_:
         raise Invalid("ID...", "name letters by their ids, or say --all")
-    letters = [letter for letter in await find(event_log, _services(service)) if not letter.settled]
+    letters = [letter for letter in await _found(event_log, service) if not letter.settled]
     if unknown := set(ids) - {letter.id for letter in letters}:
         raise NotFound(f"no such letter is open: {', '.join(sorted(unknown))}")
     return [letter for letter in letters if all_ or letter.id in ids]
 
 
-def _services(service: str) -> Sequence[str]:
+async def _found(event_log: "EventLog", service: str) -> "list[DeadLetter]":
+    from libs.cli.dead_letters import LETTERS, find
+
     if service and service not in LETTERS:
         raise Invalid("--service", f"is {', '.join(LETTERS)}, not `{service}`")
-    return [service] if service else list(LETTERS)
+    return await find(event_log, [service] if service else list(LETTERS))
 
 
-def _reason(letter: DeadLetter) -> str:
+def _reason(letter: "DeadLetter") -> str:
     return letter.reason.partition("\n")[0]
 
 
-def _as_dict(letter: DeadLetter) -> dict[str, object]:
+def _as_dict(letter: "DeadLetter") -> dict[str, object]:
     topic, partition, offset = letter.origin
     return {
         "letter": letter.id,

@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
 import grpc
 import typer
 
 from libs.cli.clients import Clients, connect
 from libs.cli.formats import word
-from libs.cli.lag import Lag, lags
 from libs.cli.readiness import READY, state_of
+from libs.cli.running import Running
 from libs.cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
 from libs.errors import FailedPrecondition, Unavailable
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
@@ -21,6 +20,10 @@ from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
 from tessera.render.v1 import render_service_pb2 as render_pb
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 from tessera.segment.v1.segment_pb2 import SegmentState
+
+# What reads the log imports for a second, which other commands need not wait for.
+if TYPE_CHECKING:
+    from libs.cli.lag import Lag
 
 Answer = TypeVar("Answer")
 
@@ -34,7 +37,7 @@ class Status:
     version: str
     http: str
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
-    lag: list[Lag] | None = None
+    lag: "list[Lag] | None" = None
     profiles: int | None = None
     segments: dict[str, dict[str, Any]] | None = None
     messages: dict[str, int] | None = None
@@ -76,14 +79,22 @@ async def _collect(home: Path) -> Status:
                 "process_id": service.process_id,
                 "restarts": service.restarts,
             }
-        try:
-            found.lag = await lags(running) if running.database_url else None
-        except (OSError, asyncpg.PostgresError, TimeoutError, Unavailable):
-            found.lag = None
+        found.lag = await _lags(running) if running.database_url else None
         await asyncio.gather(
             _people(clients, found), _members(clients, found), _sent(clients, found), _model(clients, found)
         )
         return found
+
+
+async def _lags(running: Running) -> "list[Lag] | None":
+    import asyncpg
+
+    from libs.cli.lag import lags
+
+    try:
+        return await lags(running)
+    except (OSError, asyncpg.PostgresError, TimeoutError, Unavailable):
+        return None
 
 
 async def _people(clients: Clients, found: Status) -> None:
