@@ -120,7 +120,7 @@ class System:
         """Calls to all services, with the administrator's key."""
         key = SecretFiles(self.home.secrets).get(key_name(ADMIN))
         async with AsyncExitStack() as stack:
-            yield Clients(self.running, key, stack, deadline_seconds)
+            yield Clients(self.running, key, None, stack, deadline_seconds)
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
