@@ -67,9 +67,8 @@ class Cost:
 class Stages:
     """The three stages over one database."""
 
-    def __init__(self, database: Database, server: EmbeddedPostgres, batch_records: int) -> None:
+    def __init__(self, database: Database, batch_records: int) -> None:
         self._database = database
-        self._server = server
         self._log = PostgresLog(database, PARTITIONS)
         self._batch_records = batch_records
 
@@ -140,7 +139,7 @@ async def opened(batch_records: int, segments: int) -> AsyncIterator[tuple[Stage
             for app in (ingest_app, profile_app, segment_app):
                 await migrate(server.url(), app.MIGRATIONS, app.__name__.split(".")[1])
             async with open_database(server.url(), "bench stages") as database:
-                stages = Stages(database, server, batch_records)
+                stages = Stages(database, batch_records)
                 await stages.prepare(segments)
                 yield stages, server
         finally:
