@@ -25,11 +25,12 @@ from bench import load
 from bench.stack import seconds_of
 from libs import rpc
 from libs.cli.home import Home
-from libs.database import Database, migrate, open_database
+from libs.database import Database, open_database
 from libs.database.embedded import EmbeddedPostgres
+from libs.database.migrations import migrate
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings, PostgresLog, Topic, topics
-from libs.messaging.schema import migrate_log
+from libs.messaging import schema as log_schema
 from services.ingest import app as ingest_app
 from services.ingest import convert as ingest_convert
 from services.ingest.domain import Source
@@ -135,9 +136,9 @@ async def opened(batch_records: int, segments: int) -> AsyncIterator[tuple[Stage
         server = EmbeddedPostgres(home.postgres)
         await server.start()
         try:
-            await migrate_log(server.url())
+            await migrate(server.url(), log_schema.SCHEMA)
             for app in (ingest_app, profile_app, segment_app):
-                await migrate(server.url(), app.MIGRATIONS, app.__name__.split(".")[1])
+                await migrate(server.url(), app.SCHEMA)
             async with open_database(server.url(), "bench stages") as database:
                 stages = Stages(database, batch_records)
                 await stages.prepare(segments)

@@ -6,18 +6,17 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import structlog
 from pydantic import ValidationError
 
 from libs import lifecycle, rpc
-from libs.database import Database, is_transient, migrate, open_database
+from libs.database import Database, Schema, is_transient, open_database, prepare_schemas
 from libs.lifecycle import Component
 from libs.messaging import EventLog
+from libs.messaging import schema as log_schema
 from libs.messaging.opening import open_event_log, upkeep
-from libs.messaging.schema import migrate_log
 from libs.messaging.topics import owned_by
 from libs.observability import configure_logs, configure_traces, serve_metrics, stop_traces
 from libs.rpc.server import Service
@@ -73,13 +72,12 @@ class Foundations:
 
 @asynccontextmanager
 async def open_foundations(
-    settings: ServiceSettings, role: Role, migrations: Path
+    settings: ServiceSettings, role: Role, schema: Schema
 ) -> AsyncIterator[Foundations]:
     """Connect to the database and the log; in the roles `all` and `migrate`, create what they lack."""
     service = settings.service
     if role in ("all", "migrate"):
-        await migrate_log(settings.database_url)
-        await migrate(settings.database_url, migrations, service)
+        await prepare_schemas(settings.database_url, log_schema.SCHEMA, schema)
     async with (
         open_database(settings.database_url, f"{service} {role}") as database,
         open_event_log(database, settings) as event_log,

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from libs.database.embedded import EmbeddedPostgres
-from libs.messaging.schema import migrate_log
+from libs.database.migrations import migrate
+from libs.messaging import schema as log_schema
 from tests import kafka as kafka_server
 
 # Its assertions tell both sides, as those of the tests do.
@@ -29,7 +30,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
         connection = await asyncpg.connect(server.url())
         await connection.execute("create database template_log")
         await connection.close()
-        await migrate_log(server.url("template_log"))
+        await migrate(server.url("template_log"), log_schema.SCHEMA)
 
     asyncio.run(prepare())
     yield server

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from libs.cli.leftovers import stop_leftover
 from libs.cli.log_lines import MergedLog
-from libs.database import open_database
+from libs.database import open_database, prepare_schemas
 from libs.database.embedded import EmbeddedPostgres
-from libs.messaging import PostgresLog, topics
-from libs.messaging.schema import migrate_log
+from libs.messaging import PostgresLog, schema, topics
 
 _LOOK_SECONDS = 0.1
 _FIRST_PAUSE_SECONDS = 0.2
@@ -58,6 +57,6 @@ async def prepare_log(url: str, partitions: int, namespace: str) -> None:
 
     All topics at once, so that no service fails for want of what another owns and has yet to create.
     """
-    await migrate_log(url)
+    await prepare_schemas(url, schema.SCHEMA)
     async with open_database(url, "tessera up", pool_size=2) as database:
         await PostgresLog(database, partitions, namespace).declare(topics.ALL)

@@ -2,14 +2,15 @@
 
 from libs.database.connection import Connection, Database, open_connection, open_database
 from libs.database.failures import is_record_fault, is_transient
-from libs.database.migrations import migrate
+from libs.database.schemas import Schema, prepare_schemas
 
 __all__ = [
     "Connection",
     "Database",
+    "Schema",
     "is_record_fault",
     "is_transient",
-    "migrate",
     "open_connection",
     "open_database",
+    "prepare_schemas",
 ]

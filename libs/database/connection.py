@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -30,13 +28,15 @@ _CONNECT_SECONDS = 10.0
 _COMMAND_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
 class Database:
     """One service's PostgreSQL."""
 
-    url: URL
-    engine: AsyncEngine
-    pool: Pool
+    def __init__(self, url: str, pool: Pool, application: str, pool_size: int) -> None:
+        self.url = url
+        self.pool = pool
+        self._application = application
+        self._pool_size = pool_size
+        self._engine: AsyncEngine | None = None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Connection]:
@@ -45,9 +45,11 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def query(self) -> AsyncIterator[AsyncConnection]:
+    async def query(self) -> "AsyncIterator[AsyncConnection]":
         """A transaction for SQLAlchemy Core: commits at the end, rolls back on an error."""
-        async with self.engine.begin() as connection:
+        if self._engine is None:
+            self._engine = self._create_engine()
+        async with self._engine.begin() as connection:
             yield connection
 
     async def check(self) -> None:
@@ -55,15 +57,37 @@ class Database:
         async with asyncio.timeout(2):
             await self.pool.fetchval("select 1")
 
+    async def close(self) -> None:
+        """Close what SQLAlchemy has open."""
+        if self._engine is not None:
+            await self._engine.dispose()
 
-def _asyncpg_dsn(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    def _create_engine(self) -> "AsyncEngine":
+        # Imported where it is used: it takes 20 MB, and profile and segment never do.
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        return create_async_engine(
+            self.url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=self._pool_size,
+            pool_pre_ping=True,
+            connect_args={
+                "server_settings": {**_SESSION, "application_name": self._application},
+                "timeout": _CONNECT_SECONDS,
+                "command_timeout": _COMMAND_SECONDS,
+            },
+        )
 
 
-async def open_connection(url: str | URL, application: str = "tessera") -> Connection:
+def dsn_of(url: str) -> str:
+    """A connection URL as asyncpg takes it: of no SQLAlchemy driver."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}{separator}{rest}"
+
+
+async def open_connection(url: str, application: str = "tessera") -> Connection:
     """A connection of its own, for a worker or a listener; the caller closes it."""
     return await asyncpg.connect(
-        _asyncpg_dsn(make_url(url)),
+        dsn_of(url),
         server_settings={**_SESSION, "application_name": application},
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
@@ -73,19 +97,9 @@ async def open_connection(url: str | URL, application: str = "tessera") -> Conne
 @asynccontextmanager
 async def open_database(url: str, application: str, pool_size: int = 8) -> AsyncIterator[Database]:
     """Open a service's pools. Nothing connects before the first use."""
-    parsed = make_url(url)
-    engine = create_async_engine(
-        parsed.set(drivername="postgresql+asyncpg"),
-        pool_size=pool_size,
-        pool_pre_ping=True,
-        connect_args={
-            "server_settings": {**_SESSION, "application_name": application},
-            "timeout": _CONNECT_SECONDS,
-            "command_timeout": _COMMAND_SECONDS,
-        },
-    )
+    dsn = dsn_of(url)
     pool = asyncpg.create_pool(
-        _asyncpg_dsn(parsed),
+        dsn,
         min_size=0,
         max_size=pool_size,
         server_settings={**_SESSION, "application_name": application},
@@ -93,7 +107,8 @@ async def open_database(url: str, application: str, pool_size: int = 8) -> Async
         command_timeout=_COMMAND_SECONDS,
     )
     async with pool:
+        database = Database(dsn, pool, application, pool_size)
         try:
-            yield Database(parsed, engine, pool)
+            yield database
         finally:
-            await engine.dispose()
+            await database.close()

@@ -1,7 +1,8 @@
 """Tells which failures pass by themselves, and which are one record's fault."""
 
+import sys
+
 import asyncpg
-from sqlalchemy.exc import DBAPIError
 
 # Raised on every connection while the server dies, restarts, or has no room: SQLSTATE classes.
 _TRANSIENT_CLASSES = ("08", "53", "57", "58")
@@ -34,6 +35,9 @@ def is_record_fault(error: BaseException) -> bool:
 
 def _driver_error(error: BaseException) -> BaseException:
     """What asyncpg raised, below SQLAlchemy's wrapping."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        return error.orig.__cause__ or error.orig
+    # Who never imported it can't have one of its errors.
+    wrapped = sys.modules.get("sqlalchemy.exc")
+    if wrapped is not None and isinstance(error, wrapped.DBAPIError) and error.orig is not None:
+        driver: BaseException = error.orig.__cause__ or error.orig
+        return driver
     return error

@@ -1,8 +1,13 @@
-"""Runs Alembic migrations, a schema and a history of its own for each service."""
+"""Runs Alembic migrations, a schema and a history of its own for each service.
+
+`python -m libs.database.migrations` does so for the schemas that its standard input tells.
+"""
 
 import asyncio
+import sys
 from pathlib import Path
 
+import orjson
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
@@ -11,24 +16,24 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-# Members of this role share the event log's tables where all services share one PostgreSQL.
-SHARED_OWNER = "tessera_log"
+from libs.database.schemas import Schema
 
 
-def _upgrade(connection: Connection, folder: Path, schema: str, owner: str | None) -> None:
+def _upgrade(connection: Connection, schema: Schema) -> None:
+    name, owner = schema.name, schema.owner
     # Two replicas may start at once: the second waits, then finds nothing to do.
-    connection.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"migrate {schema}"})
+    connection.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"migrate {name}"})
     holder = connection.scalar(
-        text("select nspowner::regrole::text from pg_namespace where nspname = :schema"), {"schema": schema}
+        text("select nspowner::regrole::text from pg_namespace where nspname = :schema"), {"schema": name}
     )
     known = text("select 1 from pg_roles where rolname = :owner")
     # A schema that is somebody else's already stays theirs.
     if owner and holder in (None, owner) and connection.scalar(known, {"owner": owner}):
         connection.execute(text(f'set local role "{owner}"'))
     if holder is None:
-        connection.execute(text(f'create schema "{schema}"'))
+        connection.execute(text(f'create schema "{name}"'))
     config = Config()
-    config.set_main_option("script_location", str(folder))
+    config.set_main_option("script_location", str(schema.folder))
     config.set_main_option("path_separator", "os")
     script = ScriptDirectory.from_config(config)
 
@@ -36,18 +41,31 @@ def _upgrade(connection: Connection, folder: Path, schema: str, owner: str | Non
         return script._upgrade_revs("head", revision)  # type: ignore[arg-type,return-value]
 
     with EnvironmentContext(config, script, fn=upgrade) as environment:
-        environment.configure(connection=connection, version_table_schema=schema)
+        environment.configure(connection=connection, version_table_schema=name)
         environment.run_migrations()
 
 
-async def migrate(url: str, folder: Path, schema: str, owner: str | None = None) -> None:
-    """Bring `schema` to the newest revision in `folder`, in one transaction.
+async def migrate(url: str, schema: Schema) -> None:
+    """Bring a schema to the newest revision in its folder, in one transaction.
 
-    With `owner`, the schema belongs to that role where it exists, else to the caller.
+    It belongs to its owner where that role exists, else to the caller.
     """
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
     try:
         async with asyncio.timeout(120), engine.begin() as connection:
-            await connection.run_sync(_upgrade, folder, schema, owner)
+            await connection.run_sync(_upgrade, schema)
     finally:
         await engine.dispose()
+
+
+async def _main() -> None:
+    job = orjson.loads(sys.stdin.buffer.read())
+    for name, folder, owner in job["schemas"]:
+        await migrate(job["url"], Schema(name, Path(folder), owner))
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_main())
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")

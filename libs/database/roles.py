@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import asyncpg
 
 from libs.database.connection import Connection
-from libs.database.migrations import SHARED_OWNER
+from libs.database.schemas import SHARED_OWNER
 
 _ROLE_EXISTS = "select true from pg_roles where rolname = $1"
 _DATABASE_EXISTS = "select true from pg_database where datname = $1"

@@ -1,13 +1,7 @@
-"""Brings the log's tables into a service's database."""
+"""The log's tables in a service's database: the first service to start creates them for all."""
 
 from pathlib import Path
 
-from libs.database import migrate
-from libs.database.migrations import SHARED_OWNER
+from libs.database.schemas import SHARED_OWNER, Schema
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-async def migrate_log(url: str) -> None:
-    """Create or upgrade the schema `event_log`; the first service to start does it for all."""
-    await migrate(url, _MIGRATIONS, "event_log", owner=SHARED_OWNER)
+SCHEMA = Schema("event_log", Path(__file__).parent / "migrations", SHARED_OWNER)

@@ -4,6 +4,7 @@ import random
 import time
 from pathlib import Path
 
+from libs.database import Schema
 from libs.hosting import open_foundations
 from libs.settings import Role
 from libs.unsubscribe import Links
@@ -15,12 +16,12 @@ from services.ingest.settings import Settings
 from services.ingest.unsubscribe_api import unsubscribe_routes
 from tessera.ingest.v1 import ingest_service_pb2_grpc
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA = Schema("ingest", Path(__file__).parent / "migrations")
 
 
 async def run(settings: Settings, role: Role) -> None:
     """Build the service and run it until it is asked to stop."""
-    async with open_foundations(settings, role, MIGRATIONS) as base:
+    async with open_foundations(settings, role, SCHEMA) as base:
         if role == "migrate":
             return
         sources = SqlSources(base.database, time.monotonic)

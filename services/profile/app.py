@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from libs.database import Schema
 from libs.hosting import open_foundations
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
@@ -16,12 +17,12 @@ from services.profile.repository import SqlDirectory
 from services.profile.settings import Settings
 from tessera.profile.v1 import profile_service_pb2_grpc
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA = Schema("profile", Path(__file__).parent / "migrations")
 
 
 async def run(settings: Settings, role: Role) -> None:
     """Build the service and run it until it is asked to stop."""
-    async with open_foundations(settings, role, MIGRATIONS) as base:
+    async with open_foundations(settings, role, SCHEMA) as base:
         if role == "migrate":
             return
         components: list[Component] = []

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from libs import rpc
+from libs.database import Schema
 from libs.hosting import open_foundations
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
@@ -20,12 +21,12 @@ from tessera.profile.v1 import profile_service_pb2_grpc
 from tessera.recommend.v1 import recommend_service_pb2_grpc
 
 GROUP = "recommend"
-MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA = Schema("recommend", Path(__file__).parent / "migrations")
 
 
 async def run(settings: Settings, role: Role) -> None:
     """Build the service and run it until it is asked to stop."""
-    async with open_foundations(settings, role, MIGRATIONS) as base, AsyncExitStack() as stack:
+    async with open_foundations(settings, role, SCHEMA) as base, AsyncExitStack() as stack:
         if role == "migrate":
             return
         components: list[Component] = []

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from libs import rpc
+from libs.database import Schema
 from libs.hosting import Foundations, open_foundations
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
@@ -28,13 +29,13 @@ from services.render.repository import (
 from services.render.settings import Settings
 from tessera.render.v1 import render_service_pb2_grpc
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA = Schema("render", Path(__file__).parent / "migrations")
 _LEAST_KEY = 16
 
 
 async def run(settings: Settings, role: Role) -> None:
     """Build the service and run it until it is asked to stop."""
-    async with open_foundations(settings, role, MIGRATIONS) as base, AsyncExitStack() as stack:
+    async with open_foundations(settings, role, SCHEMA) as base, AsyncExitStack() as stack:
         if role == "migrate":
             return
         if role == "relay":

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from libs import rpc
+from libs.database import Schema
 from libs.hosting import open_foundations
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
@@ -16,12 +17,12 @@ from services.segment.repository import Plans, SqlDefinitions, SqlMembers
 from services.segment.settings import Settings
 from tessera.segment.v1 import segment_service_pb2_grpc
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+SCHEMA = Schema("segment", Path(__file__).parent / "migrations")
 
 
 async def run(settings: Settings, role: Role) -> None:
     """Build the service and run it until it is asked to stop."""
-    async with open_foundations(settings, role, MIGRATIONS) as base:
+    async with open_foundations(settings, role, SCHEMA) as base:
         if role == "migrate":
             return
         channel = rpc.open_channel(settings.profile_address, api_key=settings.service_api_key, tls=base.tls)

@@ -4,16 +4,17 @@ import asyncpg
 import pytest
 
 from libs.database.embedded import EmbeddedPostgres
-from libs.database.migrations import SHARED_OWNER
+from libs.database.migrations import migrate
 from libs.database.roles import prepare_database
-from libs.messaging.schema import migrate_log
+from libs.database.schemas import SHARED_OWNER
+from libs.messaging import schema as log_schema
 
 PASSWORDS = {"ingest": "a'quoted\"one", "profile": "p-1"}
 
 
 async def _prepared(postgres: EmbeddedPostgres, database: str) -> None:
     await prepare_database(postgres.url(), database, PASSWORDS)
-    await migrate_log(postgres.url(database))
+    await migrate(postgres.url(database), log_schema.SCHEMA)
 
 
 async def _as(postgres: EmbeddedPostgres, database: str, role: str) -> "asyncpg.Connection[asyncpg.Record]":

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from libs import rpc
-from libs.database import Database, migrate, open_database
+from libs.database import Database, open_database
 from libs.database.embedded import free_port
+from libs.database.migrations import migrate
 from libs.messaging import PostgresLog, chunks
 from libs.messaging.topics import INGEST_EVENTS, Topic, owned_by
-from services.ingest.app import MIGRATIONS
+from services.ingest.app import SCHEMA
 from services.ingest.domain import Source
 from services.ingest.grpc_api import IngestServicer
 from services.ingest.handlers import Administration, Collector
@@ -53,7 +54,7 @@ class Ingest:
 
 @asynccontextmanager
 async def open_ingest(database_url: str) -> AsyncIterator[Ingest]:
-    await migrate(database_url, MIGRATIONS, "ingest")
+    await migrate(database_url, SCHEMA)
     async with open_database(database_url, "ingest test") as database:
         log = PostgresLog(database, 4)
         await log.declare(owned_by("ingest"))

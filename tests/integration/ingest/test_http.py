@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from libs.database.embedded import EmbeddedPostgres
-from libs.messaging.schema import migrate_log
+from libs.database.migrations import migrate
+from libs.messaging import schema as log_schema
 from services.ingest.domain import MOST_BATCH_BYTES, Source
 from services.ingest.handlers import Administration
 from services.ingest.repository import SqlRejections, SqlSources
@@ -219,7 +220,7 @@ async def test_without_its_database_it_answers_503_and_when_to_come_back(tmp_pat
     server = EmbeddedPostgres(tmp_path, settings={"fsync": "off"})
     await server.start()
     try:
-        await migrate_log(server.url())
+        await migrate(server.url(), log_schema.SCHEMA)
         async with open_ingest(server.url()) as ingest:
             await _post(ingest, "/v1/track", _TRACK)
             await server.stop()

@@ -9,9 +9,10 @@ import pytest
 
 from libs.database import is_transient
 from libs.database.embedded import EmbeddedPostgres
+from libs.database.migrations import migrate
 from libs.errors import Unavailable
 from libs.messaging import EventLog
-from libs.messaging.schema import migrate_log
+from libs.messaging import schema as log_schema
 from tests import kafka as kafka_server
 from tests.integration.messaging.harness import (
     EVENTS,
@@ -140,7 +141,7 @@ async def test_a_database_that_is_killed_and_comes_back_loses_doubles_and_reorde
     server = EmbeddedPostgres(Path(tmp_path_factory.mktemp("own")))
     await server.start()
     try:
-        await migrate_log(server.url())
+        await migrate(server.url(), log_schema.SCHEMA)
         kafka = request.getfixturevalue("kafka") if kind == "kafka" else ""
         deployment = Deployment(kafka, server.url(), f"database_{server.port}")
         await deployment.declare()

@@ -9,7 +9,8 @@ import grpc
 import orjson
 
 from libs import rpc
-from libs.database import Connection, Database, migrate, open_database
+from libs.database import Connection, Database, open_database
+from libs.database.migrations import migrate
 from libs.lifecycle import Component
 from libs.messaging import Batch, Consumer, ConsumerSettings, EventLog, Outcome, PostgresLog, Topic
 from libs.messaging.kafka import KafkaLog
@@ -250,8 +251,8 @@ def _collected(event: model.Event, received: int) -> object:
 @asynccontextmanager
 async def open_pipeline(database_url: str, kafka: str, start: int) -> AsyncIterator[Pipeline]:
     """Profile's and segment's schemas, topics and APIs; `kafka` is empty for the log in PostgreSQL."""
-    await migrate(database_url, profile_app.MIGRATIONS, "profile")
-    await migrate(database_url, segment_app.MIGRATIONS, "segment")
+    await migrate(database_url, profile_app.SCHEMA)
+    await migrate(database_url, segment_app.SCHEMA)
     clock, namespace = Clock(start), f"t{uuid.uuid4().hex[:8]}"
     async with (
         open_database(database_url, "test", pool_size=12) as database,

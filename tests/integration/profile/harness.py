@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from libs.database import Database, migrate, open_database
+from libs.database import Database, open_database
+from libs.database.migrations import migrate
 from libs.messaging import Consumer, ConsumerSettings, EventLog, Handler, PostgresLog, chunks, slot_of
 from libs.messaging.topics import ALL, INGEST_EVENTS, INGEST_IMPORTS, PROFILE_DEAD_LETTERS
 from libs.times import micros
 from services.profile import convert
-from services.profile.app import MIGRATIONS
+from services.profile.app import SCHEMA
 from services.profile.consumer import EventHandler
 from services.profile.domain import Profile
 from services.profile.jobs import GROUP
@@ -136,7 +137,7 @@ class Deployment:
 @asynccontextmanager
 async def deployed(database_url: str) -> AsyncIterator[Deployment]:
     """A deployment in a database that has the log's tables."""
-    await migrate(database_url, MIGRATIONS, "profile")
+    await migrate(database_url, SCHEMA)
     async with open_database(database_url, "test", pool_size=12) as database:
         log = PostgresLog(database, PARTITIONS, session_seconds=2)
         await log.declare(ALL)

@@ -11,8 +11,9 @@ import pytest
 
 from libs.database import Connection
 from libs.database.embedded import EmbeddedPostgres
+from libs.database.migrations import migrate
 from libs.messaging import Batch, Outcome, PostgresLog, Record
-from libs.messaging.schema import migrate_log
+from libs.messaging import schema as log_schema
 from libs.messaging.topics import INGEST_EVENTS, PROFILE_UPDATES, Topic
 from services.profile.consumer import EventHandler
 from services.profile.jobs import ForgetJob
@@ -309,7 +310,7 @@ async def test_the_database_restarts_in_the_middle(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path)
     await server.start()
     try:
-        await migrate_log(server.url())
+        await migrate(server.url(), log_schema.SCHEMA)
         async with deployed(server.url()) as deployment:
             rng = random.Random(7)
             events = generated.events(rng, 600)

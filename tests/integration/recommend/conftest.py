@@ -2,14 +2,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from libs.database import Database, migrate, open_database
-from services.recommend.app import MIGRATIONS
+from libs.database import Database, open_database
+from libs.database.migrations import migrate
+from services.recommend.app import SCHEMA
 
 
 @pytest.fixture
 async def recommend_url(database_url: str) -> str:
     """The URL of a database with recommend's schema."""
-    await migrate(database_url, MIGRATIONS, "recommend")
+    await migrate(database_url, SCHEMA)
     return database_url
 
 

@@ -6,20 +6,20 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
 import orjson
 
 from libs import rpc
-from libs.database import Database, migrate, open_database
+from libs.database import Database, open_database
+from libs.database.migrations import migrate
 from libs.messaging import Batch, PostgresLog, Received, Record
 from libs.messaging.news import News
 from libs.messaging.topics import owned_by
 from libs.times import timestamp
 from libs.unsubscribe import Links
-from services.render.app import MIGRATIONS
+from services.render.app import SCHEMA
 from services.render.consumer import TransitionHandler
 from services.render.domain import MICROS
 from services.render.engine import Engine, text_template
@@ -217,7 +217,7 @@ class Rig:
 @asynccontextmanager
 async def open_rig(url: str) -> AsyncIterator[Rig]:
     """Start everything on a fresh database."""
-    await migrate(url, Path(MIGRATIONS), "render")
+    await migrate(url, SCHEMA)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(url, "test"))
         log = PostgresLog(database, 2)

@@ -13,7 +13,8 @@ import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs import rpc
-from libs.database import Connection, Database, migrate, open_database
+from libs.database import Connection, Database, open_database
+from libs.database.migrations import migrate
 from libs.messaging import (
     Batch,
     Consumer,
@@ -28,7 +29,7 @@ from libs.messaging import (
 )
 from libs.messaging.topics import PROFILE_UPDATES, SEGMENT_DEAD_LETTERS, SEGMENT_TRANSITIONS
 from services.segment import convert
-from services.segment.app import MIGRATIONS
+from services.segment.app import SCHEMA
 from services.segment.consumer import UpdateHandler
 from services.segment.domain import SegmentDefinition, State, TriggerDefinition
 from services.segment.histories import ProfileHistories
@@ -263,7 +264,7 @@ async def open_world(
     database_url: str, clock: Callable[[], float] = lambda: START / SECOND
 ) -> AsyncIterator[World]:
     """Segment's schema, its topics, and profile's server."""
-    await migrate(database_url, MIGRATIONS, "segment")
+    await migrate(database_url, SCHEMA)
     async with open_database(database_url, "test") as database:
         event_log = PostgresLog(database, PARTITIONS, session_seconds=2.0)
         await event_log.declare([PROFILE_UPDATES, SEGMENT_TRANSITIONS, SEGMENT_DEAD_LETTERS])
