@@ -94,6 +94,13 @@ async def open_connection(url: str, application: str = "tessera") -> Connection:
     )
 
 
+async def _nothing_to_reset(connection: Connection) -> None:
+    """What sessions are told lasts for a transaction at most, and asyncpg ends one that is left open.
+
+    Its own reset would be one more round trip for every reading and every call.
+    """
+
+
 @asynccontextmanager
 async def open_database(url: str, application: str, pool_size: int = 8) -> AsyncIterator[Database]:
     """Open a service's pools. Nothing connects before the first use."""
@@ -102,6 +109,7 @@ async def open_database(url: str, application: str, pool_size: int = 8) -> Async
         dsn,
         min_size=0,
         max_size=pool_size,
+        reset=_nothing_to_reset,
         server_settings={**_SESSION, "application_name": application},
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,

@@ -22,7 +22,10 @@ log = structlog.get_logger(__name__)
 _NOBODY = 65534
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "shared_buffers": "128MB",
+    # The rest of a machine that others use as well is the kernel's cache.
+    "shared_buffers": "64MB",
+    # What is read lies in that cache: workers for it would cost memory and switches.
+    "io_method": "sync",
     "max_connections": "120",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",

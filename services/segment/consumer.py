@@ -1,7 +1,7 @@
 """Reads `tessera.profile.updates` and writes `tessera.segment.transitions`."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import structlog
@@ -42,20 +42,21 @@ class UpdateHandler:
         self._more_due = True
 
     async def handle(self, connection: Connection, batch: Batch) -> Outcome:
-        updates: list[Update] = []
+        updates: dict[str, list[bytes]] = {}
         clocks: dict[int, int] = {}
         traced: dict[str, str] = {}
         for record in batch.records:
             if record.type == convert.UPDATED:
-                updates.append(convert.update_of(record.value))
+                profile_id = record.key.decode()
+                updates.setdefault(profile_id, []).append(record.value)
                 if "traceparent" in record.headers:
-                    traced[updates[-1].profile_id] = record.headers["traceparent"]
+                    traced[profile_id] = record.headers["traceparent"]
             elif record.type == convert.CLOCK:
                 clocks[record.partition] = max(
                     clocks.get(record.partition, 0), convert.clock_of(record.value)
                 )
         plan = await self._plans.newest(connection)
-        followed = await self._follower(plan, connection).follow(updates, clocks)
+        followed = await self._follower(plan, connection).follow(_Unread(updates), clocks)
         self._more_due |= followed.more
         return self._outcome(plan, followed, traced)
 
@@ -118,6 +119,22 @@ class UpdateHandler:
                     metrics.TIMER_LATENESS.observe(max(0.0, now - transition.time / 1_000_000))
 
         return Outcome([(SEGMENT_TRANSITIONS, records)], count)
+
+
+class _Unread(Mapping[str, Sequence[Update]]):
+    """The updates of a batch by profile, each read when it is asked for: objects are large."""
+
+    def __init__(self, records: Mapping[str, Sequence[bytes]]) -> None:
+        self._records = records
+
+    def __getitem__(self, profile_id: str) -> Sequence[Update]:
+        return [convert.update_of(record) for record in self._records[profile_id]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
 
 
 def _trace(traceparent: str | None) -> dict[str, str] | None:

@@ -1,7 +1,7 @@
 """The use cases of segment: follow the stream, let time pass, compute what was defined anew."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from libs.errors import Invalid, Malformed, NotFound, Required, Unavailable
@@ -24,6 +24,8 @@ _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # A long pause, or a new definition, may leave very many: they are taken in portions.
 REBUILT_AT_ONCE = 200
 DUE_AT_ONCE = 2000
+# A batch's records are many and small; what becomes of them is large, and made for so many people at once.
+BROUGHT_AT_ONCE = 500
 _MOST_ANSWERS = 50
 
 
@@ -52,18 +54,15 @@ class Follower:
         self._histories = histories
         self._index_of = index_of
 
-    async def follow(self, updates: Sequence[Update], clocks: Mapping[int, int]) -> Followed:
-        """Apply updates, then let time pass up to the clocks (by partition) that came with them.
+    async def follow(self, updates: Mapping[str, Sequence[Update]], clocks: Mapping[int, int]) -> Followed:
+        """Apply updates (by profile), then let time pass up to the clocks (by partition) that came with them.
 
         An update is judged at the clock that stood before: what became due up to then goes first.
         """
-        by_profile: dict[str, list[Update]] = {}
-        for update in updates:
-            by_profile.setdefault(update.profile_id, []).append(update)
-        before = await self._states.clocks({*map(self._index_of, by_profile), *clocks})
+        before = await self._states.clocks({*map(self._index_of, updates), *clocks})
         now = before | {index: max(clock, before.get(index, 0)) for index, clock in clocks.items()}
         due = await self._states.due({index: now[index] for index in clocks}, DUE_AT_ONCE)
-        followed = await self._bring({*by_profile, *due}, by_profile, before, now)
+        followed = await self._bring(list(dict.fromkeys([*updates, *due])), updates, before, now)
         await self._states.save_clocks(now)
         return replace(followed, more=followed.more or len(due) == DUE_AT_ONCE)
 
@@ -88,34 +87,44 @@ class Follower:
 
     async def _bring(
         self,
-        profile_ids: Collection[str],
+        profile_ids: Sequence[str],
         updates: Mapping[str, Sequence[Update]],
         before: Mapping[int, int],
         now: Mapping[int, int],
     ) -> Followed:
-        """Apply updates to profiles and bring them to `now`; those that lack something are rebuilt."""
-        lives = []
-        for profile_id, state in (await self._states.load(profile_ids)).items():
-            if state.plan > self._plan.version:
-                raise Unavailable("another worker knows newer definitions")
-            index = self._index_of(profile_id)
-            lives.append(_Life(self._plan, state, before.get(index, 0), now.get(index, 0)))
-        behind = []
-        current = []
-        for life in lives:
-            unseen = updates.get(life.state.profile_id, ())
-            if life.is_behind(unseen):
-                behind.append(life)
-            else:
-                life.take(unseen)
-                current.append(life)
-        transitions = await self._finish(current)
-        # Stored portion by portion: memory stays small, and the transaction is never idle for long.
-        for first in range(0, len(behind), REBUILT_AT_ONCE):
-            portion = behind[first : first + REBUILT_AT_ONCE]
-            await self._rebuild(portion, updates)
-            transitions += await self._finish(portion)
-        return Followed(transitions, len(behind), any(life.is_due for life in lives))
+        """Apply updates to profiles and bring them to `now`, stored portion by portion.
+
+        So memory stays small, and the transaction is never idle for long.
+        """
+        transitions: list[Transition] = []
+        rebuilt = 0
+        more = False
+        for first in range(0, len(profile_ids), BROUGHT_AT_ONCE):
+            portion = profile_ids[first : first + BROUGHT_AT_ONCE]
+            lives = [self._life(state, before, now) for state in (await self._states.load(portion)).values()]
+            behind = []
+            current = []
+            for life in lives:
+                unseen = updates.get(life.state.profile_id, ())
+                if life.is_behind(unseen):
+                    behind.append(life)
+                else:
+                    life.take(unseen)
+                    current.append(life)
+            transitions += await self._finish(current)
+            rebuilt += len(behind)
+            for start in range(0, len(behind), REBUILT_AT_ONCE):
+                outdated = behind[start : start + REBUILT_AT_ONCE]
+                await self._rebuild(outdated, updates)
+                transitions += await self._finish(outdated)
+            more = more or any(life.is_due for life in lives)
+        return Followed(transitions, rebuilt, more)
+
+    def _life(self, state: State, before: Mapping[int, int], now: Mapping[int, int]) -> "_Life":
+        if state.plan > self._plan.version:
+            raise Unavailable("another worker knows newer definitions")
+        index = self._index_of(state.profile_id)
+        return _Life(self._plan, state, before.get(index, 0), now.get(index, 0))
 
     async def _rebuild(self, lives: Sequence["_Life"], updates: Mapping[str, Sequence[Update]]) -> None:
         """Compute states from their histories, which hold the updates at hand and maybe later ones."""

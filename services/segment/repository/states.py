@@ -1,7 +1,6 @@
 """States, timers, memberships and what has been triggered."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
 
 import msgspec
 
@@ -64,50 +63,62 @@ on conflict (partition) do update set clock = excluded.clock where p.clock < exc
 
 
 class Cache:
-    """The states that a worker keeps in memory: its partitions are its own while it may commit."""
+    """What a worker remembers of its partitions: they are its own while it may commit.
 
-    def __init__(self, most: int = 20_000) -> None:
-        self.states: dict[str, State] = {}
-        self.dues: dict[str, int | None] = {}
-        """The timers as stored."""
+    States are changed in place. They are counted by what they take as stored; in memory they take
+    about six times that.
+    """
+
+    def __init__(self, most_bytes: int = 8 << 20) -> None:
         self.clocks: dict[int, int] = {}
-        self._most = most
+        self._states: dict[str, tuple[State, int]] = {}
+        self._bytes = 0
+        self._most_bytes = most_bytes
 
     def forget(self) -> None:
         """Drop everything: a transaction was rolled back, or partitions changed hands."""
-        self.states.clear()
-        self.dues.clear()
+        self._states.clear()
+        self._bytes = 0
         self.clocks.clear()
 
-    def trim(self) -> None:
-        """Drop the states that were not used for longest."""
-        for profile_id in list(islice(self.states, max(0, len(self.states) - self._most))):
-            del self.states[profile_id]
-            self.dues.pop(profile_id, None)
+    def state(self, profile_id: str) -> State | None:
+        """The state, where it is known."""
+        known = self._states.get(profile_id)
+        return None if known is None else known[0]
+
+    def take(self, state: State, size: int) -> None:
+        """Remember what was stored in so many bytes; what was stored longest ago goes first."""
+        known = self._states
+        self._bytes += size - known.pop(state.profile_id, (state, 0))[1]
+        known[state.profile_id] = state, size
+        while self._bytes > self._most_bytes:
+            self._bytes -= known.pop(next(iter(known)))[1]
 
 
 class SqlStates:
-    """The states of one batch, inside its transaction. What it loads and saves, it leaves in the cache."""
+    """The states of one batch, inside its transaction. What it saves, it leaves in the cache."""
 
     def __init__(self, connection: Connection, cache: Cache, partitions: int) -> None:
         self._connection = connection
         self._cache = cache
         self._partitions = partitions
+        # The timers as stored, of what was loaded last.
+        self._dues: dict[str, int | None] = {}
 
     async def load(self, profile_ids: Collection[str]) -> dict[str, State]:
-        cache = self._cache
-        missing = [profile_id for profile_id in profile_ids if profile_id not in cache.states]
+        found: dict[str, State] = {}
+        missing = []
+        for profile_id in profile_ids:
+            state = self._cache.state(profile_id)
+            if state is None:
+                missing.append(profile_id)
+                state = State(profile_id)
+            found[profile_id] = state
         if missing:
             for row in await self._connection.fetch(_LOAD, missing):
                 state = _decode(row[0])
-                cache.states[state.profile_id] = state
-                cache.dues[state.profile_id] = state.due
-        found = {}
-        for profile_id in profile_ids:
-            # Last used, last dropped.
-            state = cache.states.get(profile_id) or State(profile_id)
-            cache.states.pop(profile_id, state)
-            found[profile_id] = cache.states[profile_id] = state
+                found[state.profile_id] = state
+        self._dues = {profile_id: state.due for profile_id, state in found.items()}
         return found
 
     async def due(self, clocks: Mapping[int, int], limit: int) -> list[str]:
@@ -145,20 +156,21 @@ class SqlStates:
             return
         for state in states:
             state.writes += 1
+        encoded = {state.profile_id: _encode(state) for state in states}
         status = await self._connection.execute(
             _SAVE_STATES,
-            [state.profile_id for state in states],
+            list(encoded),
             [slot_of(state.profile_id.encode()) for state in states],
             [state.plan for state in states],
             [state.writes for state in states],
-            [_encode(state) for state in states],
+            list(encoded.values()),
         )
         if status != f"INSERT 0 {len(states)}":
             raise Unavailable("another owner of the partition has written one of its states")
         await self._save_timers(states)
         await self._save_memberships(transitions)
-        self._cache.states.update((state.profile_id, state) for state in states)
-        self._cache.trim()
+        for state in states:
+            self._cache.take(state, len(encoded[state.profile_id]))
 
     async def save_clocks(self, clocks: Mapping[int, int]) -> None:
         news = {index: clock for index, clock in clocks.items() if clock > self._cache.clocks.get(index, 0)}
@@ -167,7 +179,7 @@ class SqlStates:
             self._cache.clocks.update(news)
 
     async def _save_timers(self, states: Sequence[State]) -> None:
-        changed = [state for state in states if self._cache.dues.get(state.profile_id) != state.due]
+        changed = [state for state in states if self._dues.get(state.profile_id) != state.due]
         later = [(s.profile_id, slot_of(s.profile_id.encode()), s.due) for s in changed if s.due is not None]
         if later:
             await self._connection.execute(
@@ -176,7 +188,6 @@ class SqlStates:
         never = [state.profile_id for state in changed if state.due is None]
         if never:
             await self._connection.execute(_DROP_TIMERS, never)
-        self._cache.dues.update((state.profile_id, state.due) for state in changed)
 
     async def _save_memberships(self, transitions: Sequence[Transition]) -> None:
         # Somebody may leave and come back within a batch: the last one counts.

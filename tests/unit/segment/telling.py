@@ -29,6 +29,14 @@ def _facts(changes: Iterable[tuple[str, Said]]) -> tuple[tuple[str, Fact], ...]:
     return tuple((name, Fact(said.value, said.time, said.event_id)) for name, said in changes)
 
 
+def by_profile(updates: Iterable[Update]) -> dict[str, list[Update]]:
+    """A batch as the follower takes it."""
+    found: dict[str, list[Update]] = {}
+    for update in updates:
+        found.setdefault(update.profile_id, []).append(update)
+    return found
+
+
 def essence(state: State) -> dict[str, object]:
     """What must be the same however a state came about: all but when and why somebody was told to enter."""
     fields = "plan as_of first traits consent series merged_into waiting due window_end fold_at".split()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ from tests.model.following import Change, Followed, Step
 from tests.model.lives import Lives
 from tests.model.trying import assert_tried
 from tests.unit.segment.fakes import FakeHistories, FakeStates
-from tests.unit.segment.telling import essence, update_of
+from tests.unit.segment.telling import by_profile, essence, update_of
 
 PARTITIONS = 2
 
@@ -47,6 +48,12 @@ def definitions() -> tuple[list[SegmentDefinition], list[TriggerDefinition]]:
             for id_, t in TRIGGERS.items()
         ],
     )
+
+
+@pytest.fixture(autouse=True)
+def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch here has few people: even so it shall be taken in portions."""
+    monkeypatch.setattr("services.segment.handlers.BROUGHT_AT_ONCE", 3)
 
 
 class World:
@@ -99,7 +106,7 @@ class World:
         before = dict(self.states.clock_of)
         now = before | clocks
         follower = Follower(self.plan, self.states, self.histories, self.states.index_of)
-        followed = await follower.follow([update_of(step) for step in steps], clocks)
+        followed = await follower.follow(by_profile(map(update_of, steps)), clocks)
         self.transitions += followed.transitions
         changes, fired = self.model.batch(
             steps,

@@ -25,6 +25,7 @@ from tests.builders import collected
 from tests.model.events import DAY, HOUR, SECOND
 from tests.model.lives import START, profile_id
 from tests.unit.segment.fakes import FakeHistories, FakeStates
+from tests.unit.segment.telling import by_profile
 
 ADA, BOB = profile_id(1), profile_id(2)
 
@@ -62,7 +63,7 @@ class Streamed:
         await self.follow([history[-1]])
 
     async def follow(self, updates: Sequence[Update], clock: int | None = None) -> bool:
-        followed = await self.follower().follow(updates, {} if clock is None else {0: clock})
+        followed = await self.follower().follow(by_profile(updates), {} if clock is None else {0: clock})
         self.transitions += followed.transitions
         return followed.more
 
