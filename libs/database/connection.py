@@ -79,9 +79,8 @@ class Database:
 
 
 def dsn_of(url: str) -> str:
-    """A connection URL as asyncpg takes it: of no SQLAlchemy driver."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme.partition('+')[0]}{separator}{rest}"
+    """A connection URL as asyncpg takes it, whichever driver or spelling of `postgresql` it names."""
+    return f"postgresql://{url.partition('://')[2]}"
 
 
 async def open_connection(url: str, application: str = "tessera") -> Connection:

@@ -12,11 +12,11 @@ from pathlib import Path
 import asyncpg
 import orjson
 
-from libs.database.connection import dsn_of
+from libs.database.connection import open_connection
 
 # Members of this role share the event log's tables where all services share one PostgreSQL.
 SHARED_OWNER = "tessera_log"
-_REVISIONS = "select version_num from {}.alembic_version"
+_REVISION = 'select version_num from "{}".alembic_version'
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ async def prepare_schemas(url: str, *schemas: Schema) -> None:
 
 
 async def _outdated(url: str, schemas: Sequence[Schema]) -> list[Schema]:
-    connection = await asyncpg.connect(dsn_of(url), timeout=10, command_timeout=60)
+    connection = await open_connection(url, "migrations")
     try:
         outdated = []
         for schema in schemas:
             try:
-                revision = await connection.fetchval(_REVISIONS.format(f'"{schema.name}"'))
+                revision = await connection.fetchval(_REVISION.format(schema.name))
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
                 revision = None
             if revision != schema.newest:

@@ -68,3 +68,4 @@ async def test_a_migration_that_fails_is_told_and_leaves_nothing(database_url: s
 def test_a_url_of_sqlalchemy_is_one_of_asyncpg_as_well() -> None:
     assert dsn_of("postgresql+asyncpg://a:b%2B@h:1/d?x=+") == "postgresql://a:b%2B@h:1/d?x=+"
     assert dsn_of("postgresql://a@h/d") == "postgresql://a@h/d"
+    assert dsn_of("postgres://a@h/d") == "postgresql://a@h/d"
