@@ -100,6 +100,8 @@ async def test_a_key_that_was_just_made_elsewhere_is_known(ingest: Ingest) -> No
 
     await until(known, 3, "the new key")
 
+    assert "new" == (await ingest.stored())[-1].source_id
+
 
 _GZIP = {"content-encoding": "gzip"}
 _REFUSED: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
