@@ -45,7 +45,6 @@ async def _keep_running(server: EmbeddedPostgres, log: MergedLog) -> None:
             await server.start()
             pause = _FIRST_PAUSE_SECONDS
         except (RuntimeError, TimeoutError) as error:
-            # The sessions of one that was killed may hold its memory for a moment.
             reason = str(error).rstrip().rpartition("\n")[2]
             log.say(f"postgres did not start: again in {pause:g} s", "warning", reason=reason)
             await asyncio.sleep(pause)

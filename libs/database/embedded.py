@@ -20,6 +20,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _NOBODY = 65534
+_STILL_HELD = "pre-existing shared memory block"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     # The rest of a machine that others use as well is the kernel's cache.
@@ -113,19 +114,27 @@ class EmbeddedPostgres:
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     async def start(self, timeout_seconds: float = 60) -> None:
-        """Create the data folder at the first start; return when the server accepts connections."""
+        """Create the data folder at the first start; return when the server accepts connections.
+
+        The sessions of a server that was killed hold its memory until they notice, and PostgreSQL
+        refuses to start beside them: it is tried until they have ended.
+
+        Raises:
+            RuntimeError: PostgreSQL ended at its start; the message ends with what it wrote.
+            TimeoutError: it was not ready in time.
+        """
         if not (self._data / "PG_VERSION").exists():
             await asyncio.to_thread(self._create)
-        settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self._data)}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        self._process = self._launch.start(
-            _binaries() / "postgres", "-D", str(self._data), *options, log_file=self._log
-        )
         async with asyncio.timeout(timeout_seconds):
+            written = self._launch_server()
             while not self._ready():
-                if not self.running():
-                    raise RuntimeError(f"PostgreSQL ended at its start:\n{self._tail()}")
                 await asyncio.sleep(0.02)
+                if self.running():
+                    continue
+                if _STILL_HELD not in self._written_since(written):
+                    raise RuntimeError(f"PostgreSQL ended at its start:\n{self._tail()}")
+                await asyncio.sleep(0.1)
+                written = self._launch_server()
         log.info("postgres started", port=self.port, folder=str(self._data))
 
     def running(self) -> bool:
@@ -144,6 +153,16 @@ class EmbeddedPostgres:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
         self._process = None
+
+    def _launch_server(self) -> int:
+        """Launch PostgreSQL; where in its log what it writes from now on begins, in bytes."""
+        written = self._log.stat().st_size if self._log.exists() else 0
+        settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self._data)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._process = self._launch.start(
+            _binaries() / "postgres", "-D", str(self._data), *options, log_file=self._log
+        )
+        return written
 
     def _create(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -170,4 +189,7 @@ class EmbeddedPostgres:
         return mine and len(lines) > 7 and lines[7].strip() == "ready"
 
     def _tail(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:]
+        return self._written_since(0)[-2000:]
+
+    def _written_since(self, position: int) -> str:
+        return self._log.read_bytes()[position:].decode(errors="replace")
