@@ -13,7 +13,8 @@ from libs.messaging.topics import RENDER_DEAD_LETTERS, SEGMENT_TRANSITIONS
 from libs.settings import Role
 from libs.unsubscribe import Links
 from services.render.consumer import GROUP, TransitionHandler
-from services.render.engine import Engine, text_template
+from services.render.engine.pool import Engine
+from services.render.engine.text import text_template
 from services.render.grpc_api import RenderServicer
 from services.render.handlers import Decider, Deliveries, Library, Previews
 from services.render.jobs import ExpireJob, Listener
@@ -80,6 +81,7 @@ async def _consuming(
     settings: Settings, base: Foundations, stack: AsyncExitStack, neighbours: Neighbours, links: Links
 ) -> list[Component]:
     engine = await stack.enter_async_context(Engine(settings.engine_processes, settings.engine_seconds))
+    await engine.start()
     decider = Decider(neighbours, engine, links)
     consumed = ConsumerSettings(
         group=GROUP,

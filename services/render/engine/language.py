@@ -4,25 +4,17 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-import msgspec
 import orjson
 from liquid import Environment
 from liquid.exceptions import LiquidError
 from liquid.filter import string_filter
 from liquid.template import BoundTemplate
 
+from services.render.engine.work import Complaint
+
 HTML = "html"
 _REMEMBERED_TEMPLATES = 256
 _MOST_MONEY_DIGITS = 15
-
-
-class Complaint(msgspec.Struct, frozen=True):
-    """What is wrong with a template: the part, its line where that is known, and why."""
-
-    part: str
-    line: int
-    """From 1; 0 where it is not known."""
-    problem: str
 
 
 class Refused(Exception):

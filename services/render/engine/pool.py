@@ -29,6 +29,7 @@ _PENALTY_SECONDS = 60.0
 # a third: it may be what ends the processes.
 _TRIES = 2
 _MOST_REMEMBERED = 1000
+_NOTHING = Job({}, None)
 
 
 class Engine:
@@ -57,6 +58,10 @@ class Engine:
     ) -> None:
         for process in self._processes:
             await process.end()
+
+    async def start(self) -> None:
+        """Start all processes now: the first message would wait for them."""
+        await asyncio.gather(*(self._tried(process, _NOTHING) for process in self._processes))
 
     async def check(self, sources: Mapping[str, str]) -> None:
         """Raise Unrenderable where a part can't be parsed."""
@@ -106,7 +111,7 @@ class _Killed(Exception):
 
 
 class _Process:
-    """One rendering process, started when it is first needed."""
+    """One rendering process, started with its first job."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from services.render.engine.language import Complaint
-
 LENGTH_BYTES = 4
 
 
@@ -16,6 +14,15 @@ class Job(msgspec.Struct, frozen=True):
     """Liquid by the part's name."""
     context: bytes | None
     """A JSON object; None to parse the parts and no more."""
+
+
+class Complaint(msgspec.Struct, frozen=True):
+    """What is wrong with a template: the part, its line where that is known, and why."""
+
+    part: str
+    line: int
+    """From 1; 0 where it is not known."""
+    problem: str
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -22,7 +22,8 @@ from libs.unsubscribe import Links
 from services.render.app import SCHEMA
 from services.render.consumer import TransitionHandler
 from services.render.domain import MICROS
-from services.render.engine import Engine, text_template
+from services.render.engine.pool import Engine
+from services.render.engine.text import text_template
 from services.render.grpc_api import RenderServicer
 from services.render.handlers import Decider, Deliveries, Library, Previews
 from services.render.jobs import Listener

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 
 from services.render.domain import Unrenderable
-from services.render.engine import Engine
+from services.render.engine.pool import Engine
 
 CONTEXT = {"profile": {"traits": {"name": "<Ada> & Co", "amount": 1234.5, "tags": ["a", "b"]}}}
 
@@ -138,6 +139,17 @@ async def test_a_caller_who_gives_up_does_not_leave_his_answer_to_the_next(engin
     await asyncio.gather(slow, return_exceptions=True)
 
     assert "mine" == await filled(engine, "mine")
+
+
+async def test_an_engine_that_was_started_has_its_processes_before_the_first_job() -> None:
+    before = {child.pid for child in psutil.Process().children()}
+    async with Engine(processes=2) as engine:
+        await engine.start()
+        started = {child.pid for child in psutil.Process().children()} - before
+
+        assert len(started) == 2
+        assert "fine" == await filled(engine, "fine")
+        assert started == {child.pid for child in psutil.Process().children()} - before
 
 
 async def test_a_process_that_somebody_else_ended_fails_no_template(engine: Engine) -> None:
