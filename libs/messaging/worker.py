@@ -110,22 +110,27 @@ class Worker:
 
     async def _work(self, connection: Connection, stopping: asyncio.Event) -> None:
         ahead: asyncio.Task[Reading] | None = None
+        # Taken before a reading begins: what is told from then on may not be in it.
+        seen = self._subscription.wakes
         try:
             while not stopping.is_set():
                 if self._subscription.assignment.generation != self._progress.generation:
                     await _drop(ahead)
                     ahead = None
                     await self._take_over(connection)
-                seen = self._subscription.wakes
+                if ahead is None:
+                    seen = self._subscription.wakes
                 if not self._progress.indexes:
                     await self._subscription.wait(seen, self._settings.tick_seconds)
                     continue
                 reading = await (ahead or self._read(self._progress.positions))
                 ahead = None
                 if reading.records:
-                    # The next batch is fetched while this one is handled.
                     after = self._after(reading)
-                    ahead = asyncio.create_task(self._read(after))
+                    seen = self._subscription.wakes
+                    if 2 * len(reading.records) > self._settings.batch_records:
+                        # There is more: it is fetched while this is handled.
+                        ahead = asyncio.create_task(self._read(after))
                     await self._handle(connection, reading, after)
                     if self._progress.positions != after:
                         # A partition was stopped: what was fetched lies behind the record it stopped at.

@@ -18,6 +18,7 @@ from libs.messaging import (
     Record,
     Topic,
 )
+from libs.messaging.news import News
 from tests.integration.messaging.harness import (
     EVENTS,
     IMPORTS,
@@ -145,8 +146,8 @@ async def test_a_new_assignment_drops_the_caches_and_what_was_fetched_ahead(on_p
 class _Slow(Effects):
     """Holds its transaction open once its work is done, until it is let go."""
 
-    def __init__(self) -> None:
-        super().__init__("first", UPDATES)
+    def __init__(self, passes_to: Topic | None = None) -> None:
+        super().__init__("first", passes_to)
         self.worked = asyncio.Event()
         self.let_go = asyncio.Event()
 
@@ -155,6 +156,40 @@ class _Slow(Effects):
         self.worked.set()
         await asyncio.wait_for(self.let_go.wait(), 20)
         return outcome
+
+
+class _Telling(_Scripted):
+    """Lets readers wait until it tells that something came, as logs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.news = News()
+
+    @property
+    def wakes(self) -> int:  # type: ignore[override]
+        return self.news.count
+
+    async def wait(self, seen: int, seconds: float) -> None:
+        await self.news.wait(seen, seconds)
+
+
+async def test_what_comes_while_a_batch_is_handled_is_taken_up_at_once(on_postgres: Deployment) -> None:
+    log = _Telling()
+    log.coming[EVENTS.name].append(_reading(EVENTS.name, 0))
+    async with on_postgres.open() as (database, _):
+        handler = _Slow()
+        # One record is a full batch: the next one is looked for while it is handled.
+        options = {"workers": 1, "batch_records": 1, "tick_seconds": 60}
+        async with running(consumer(database, log, handler, **options)):  # type: ignore[arg-type]
+            await asyncio.wait_for(handler.worked.wait(), 20)
+            await until(lambda: len(log.reads) == 2, 20, "the reading ahead, which finds nothing")
+            log.coming[EVENTS.name].append(_reading(EVENTS.name, 1))
+            log.news.tell()
+            handler.let_go.set()
+            await until_counted(database, "first", 2, seconds=20)
+            asyncio.get_running_loop().call_soon(log.news.tell)  # or it would notice its end in a minute
+
+        assert 2 == handler.handled
 
 
 class _Watched(PostgresLog):
@@ -175,7 +210,7 @@ class _Watched(PostgresLog):
 
 async def test_shared_counters(on_postgres: Deployment) -> None:
     """A topic's counters are taken last: nobody waits for those who are still at work."""
-    handler = _Slow()
+    handler = _Slow(UPDATES)
     async with on_postgres.open() as (database, log):
         watched = _Watched(database, on_postgres.partitions, on_postgres.namespace)
         await log.publish(EVENTS, numbered("w", 0, 100))
