@@ -27,12 +27,14 @@ COUNTRIES = ("Germany", "France", "United Kingdom", "Spain")
 _ANONYMOUS_SHARE = 0.1
 
 
-def batches(events: int, people: int, size: int = 500, seed: int = 7) -> Iterator[list[event_pb2.Event]]:
+def batches(
+    events: int, people: int, size: int = 500, seed: int = 7, devices: int = 2
+) -> Iterator[list[event_pb2.Event]]:
     """`events` events of `people` people, with logins that merge, traits and properties."""
     rng = random.Random(seed)
     batch: list[event_pb2.Event] = []
     for _ in range(events):
-        batch.append(_event(rng, rng.randrange(people)))
+        batch.append(_event(rng, rng.randrange(people), devices))
         if len(batch) == size:
             yield batch
             batch = []
@@ -41,13 +43,14 @@ def batches(events: int, people: int, size: int = 500, seed: int = 7) -> Iterato
 
 
 def first_events(people: int, size: int = 500) -> Iterator[list[event_pb2.Event]]:
-    """One event of each of `people` people, by the user ids that `batches` gives them."""
+    """One event of each of `people` people, by the user id and the first device that `batches` gives them."""
     for first in range(0, people, size):
         yield [
             event_pb2.Event(
                 type=event_pb2.EVENT_TYPE_TRACK,
                 name=NAMES[person % len(NAMES)],
                 user_id=f"user-{person}",
+                anonymous_id=f"device-{person}-0",
                 message_id=f"first-{person}",
                 properties_json=b'{"price": 10.5}',
             )
@@ -55,10 +58,10 @@ def first_events(people: int, size: int = 500) -> Iterator[list[event_pb2.Event]
         ]
 
 
-def _event(rng: random.Random, person: int) -> event_pb2.Event:
+def _event(rng: random.Random, person: int, devices: int) -> event_pb2.Event:
     event = event_pb2.Event(
         message_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
-        anonymous_id=f"device-{person}-{rng.randrange(2)}",
+        anonymous_id=f"device-{person}-{rng.randrange(devices)}",
     )
     event.timestamp.FromMicroseconds(int((time.time() - rng.random() * 40 * 86_400) * 1_000_000))
     if rng.random() > _ANONYMOUS_SHARE:

@@ -36,24 +36,31 @@ class Throughput:
 
 
 async def throughput(
-    events: int, people: int = 20_000, segments: int = 100, log: str = "postgres", known: int = 0
+    events: int, people: int = 20_000, segments: int = 100, log: str = "postgres"
 ) -> Throughput:
-    """Send events as fast as they are acknowledged, and wait until all have had their effects.
-
-    `known` people are there before, with an event each; those who then come are among them.
-    """
+    """Send events as fast as they are acknowledged, and wait until all have had their effects."""
     with stack.event_log(log) as given:
         async with stack.running(SERVICES, given) as clients:
             key = await stack.write_key(clients)
             await define(clients, load.segments(segments))
-            if known:
-                await _send(clients, key, load.first_events(known))
-                await lag.drain(clients.running, "segment")
-            return await _measured(clients, key, events, people)
+            return await _measured(clients, key, list(load.batches(events, people)))
 
 
-async def _measured(clients: Clients, key: str, events: int, people: int) -> Throughput:
-    batches = list(load.batches(events, people))
+async def throughput_of_known(events: int, people: int) -> Throughput:
+    """The same where everybody has been there before, with the one device that they use.
+
+    So whoever they are, and however many, their events are of one kind.
+    """
+    async with stack.running(SERVICES) as clients:
+        key = await stack.write_key(clients)
+        await define(clients, load.segments(100))
+        await _send(clients, key, load.first_events(people))
+        await lag.drain(clients.running, "segment")
+        return await _measured(clients, key, list(load.batches(events, people, devices=1)))
+
+
+async def _measured(clients: Clients, key: str, batches: list[list[event_pb2.Event]]) -> Throughput:
+    events = sum(map(len, batches))
     before, started = stack.cpu_seconds(clients), time.perf_counter()
     await _send(clients, key, batches)
     acknowledged = time.perf_counter() - started

@@ -55,6 +55,7 @@ left join event_log.offsets as o
   on o.group_name = $1 and 'tessera.' || o.topic = t.name and o.partition = p.partition
 where t.name = 'tessera.' || $2 and coalesce(o.next_offset, 0) < p.next_offset
 """
+_SESSIONS = "select count(*) from pg_stat_activity where application_name like $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,9 @@ class Stages:
             await asyncio.sleep(0.05)
         stopping.set()
         await asyncio.gather(*running)
+        # What a session used counts for the server only once that has noticed its end.
+        while await self._database.pool.fetchval(_SESSIONS, f"%{settings.group} %"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
