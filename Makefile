@@ -35,7 +35,7 @@ demo: $(VENV)/.run ## Run the main job on the sample shop: everything embedded, 
 test: $(VENV)/.dev ## Run every check and every test
 	$(BIN)/python -m tests.run $(ARGS)
 
-faults: $(VENV)/.dev ## Kill, stop, cut off and fill up everything under load; about an hour
+faults: $(VENV)/.dev ## Kill, stop, cut off and fill up everything under load; about 40 minutes
 	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.dev ## Run the benchmarks and print a table

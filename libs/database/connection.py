@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
@@ -26,6 +26,15 @@ _SESSION = {
 }
 _CONNECT_SECONDS = 10.0
 _COMMAND_SECONDS = 60.0
+
+
+def _options(application: str) -> dict[str, Any]:
+    """What every connection is opened with, for asyncpg."""
+    return {
+        "server_settings": {**_SESSION, "application_name": application},
+        "timeout": _CONNECT_SECONDS,
+        "command_timeout": _COMMAND_SECONDS,
+    }
 
 
 class Database:
@@ -70,11 +79,7 @@ class Database:
             self.url.replace("postgresql://", "postgresql+asyncpg://", 1),
             pool_size=self._pool_size,
             pool_pre_ping=True,
-            connect_args={
-                "server_settings": {**_SESSION, "application_name": self._application},
-                "timeout": _CONNECT_SECONDS,
-                "command_timeout": _COMMAND_SECONDS,
-            },
+            connect_args=_options(self._application),
         )
 
 
@@ -85,12 +90,8 @@ def dsn_of(url: str) -> str:
 
 async def open_connection(url: str, application: str = "tessera") -> Connection:
     """A connection of its own, for a worker or a listener; the caller closes it."""
-    return await asyncpg.connect(
-        dsn_of(url),
-        server_settings={**_SESSION, "application_name": application},
-        timeout=_CONNECT_SECONDS,
-        command_timeout=_COMMAND_SECONDS,
-    )
+    connection: Connection = await asyncpg.connect(dsn_of(url), **_options(application))
+    return connection
 
 
 async def _nothing_to_reset(connection: Connection) -> None:
@@ -109,9 +110,7 @@ async def open_database(url: str, application: str, pool_size: int = 8) -> Async
         min_size=0,
         max_size=pool_size,
         reset=_nothing_to_reset,
-        server_settings={**_SESSION, "application_name": application},
-        timeout=_CONNECT_SECONDS,
-        command_timeout=_COMMAND_SECONDS,
+        **_options(application),
     )
     async with pool:
         database = Database(dsn, pool, application, pool_size)

@@ -365,7 +365,7 @@ async def test_a_trigger_defined_during_a_wait_fires_with_its_event(world: World
 async def test_more_timers_than_a_portion_fire_at_one_clock(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.segment.handlers.DUE_AT_ONCE", 7)
+    monkeypatch.setattr("services.segment.handlers.following.DUE_AT_ONCE", 7)
     await world.define("recent", 'events("View").within("1h").count() > 0')
     people = [person_in(index, number) for index in range(PARTITIONS) for number in range(1, 11)]
     async with running(world.consumer()):

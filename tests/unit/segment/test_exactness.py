@@ -53,7 +53,7 @@ def definitions() -> tuple[list[SegmentDefinition], list[TriggerDefinition]]:
 @pytest.fixture(autouse=True)
 def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch here has few people: even so it shall be taken in portions."""
-    monkeypatch.setattr("services.segment.handlers.BROUGHT_AT_ONCE", 3)
+    monkeypatch.setattr("services.segment.handlers.following.BROUGHT_AT_ONCE", 3)
 
 
 class World:

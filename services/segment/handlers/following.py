@@ -1,32 +1,18 @@
-"""The use cases of segment: follow the stream, let time pass, compute what was defined anew."""
+"""Follows the stream, lets time pass, and computes what was defined anew."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from libs.errors import Invalid, Malformed, NotFound, Required, Unavailable
-from services.segment.domain import (
-    DAY,
-    SECOND,
-    Membership,
-    SegmentDefinition,
-    State,
-    Transition,
-    TransitionKind,
-    TriggerDefinition,
-    Update,
-)
+from libs.errors import Unavailable
+from services.segment.domain import State, Transition, TransitionKind, Update
 from services.segment.evaluation import Key, Plan
-from services.segment.ports import Definitions, Histories, Members, States
-from services.segment.rules import RuleError, parse_rule
+from services.segment.ports import Histories, States
 
-_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # A long pause, or a new definition, may leave very many: they are taken in portions.
 REBUILT_AT_ONCE = 200
 DUE_AT_ONCE = 2000
 # A batch's records are many and small; what becomes of them is large, and made for so many people at once.
 BROUGHT_AT_ONCE = 500
-_MOST_ANSWERS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +87,36 @@ class Follower:
         more = False
         for first in range(0, len(profile_ids), BROUGHT_AT_ONCE):
             portion = profile_ids[first : first + BROUGHT_AT_ONCE]
-            lives = [self._life(state, before, now) for state in (await self._states.load(portion)).values()]
-            behind = []
-            current = []
-            for life in lives:
-                unseen = updates.get(life.state.profile_id, ())
-                if life.is_behind(unseen):
-                    behind.append(life)
-                else:
-                    life.take(unseen)
-                    current.append(life)
-            transitions += await self._finish(current)
-            rebuilt += len(behind)
-            for start in range(0, len(behind), REBUILT_AT_ONCE):
-                outdated = behind[start : start + REBUILT_AT_ONCE]
-                await self._rebuild(outdated, updates)
-                transitions += await self._finish(outdated)
-            more = more or any(life.is_due for life in lives)
+            followed = await self._bring_portion(portion, updates, before, now)
+            transitions += followed.transitions
+            rebuilt += followed.rebuilt
+            more = more or followed.more
         return Followed(transitions, rebuilt, more)
+
+    async def _bring_portion(
+        self,
+        profile_ids: Sequence[str],
+        updates: Mapping[str, Sequence[Update]],
+        before: Mapping[int, int],
+        now: Mapping[int, int],
+    ) -> Followed:
+        states = await self._states.load(profile_ids)
+        lives = [self._life(state, before, now) for state in states.values()]
+        current: list[_Life] = []
+        behind: list[_Life] = []
+        for life in lives:
+            unseen = updates.get(life.state.profile_id, ())
+            if life.is_behind(unseen):
+                behind.append(life)
+            else:
+                life.take(unseen)
+                current.append(life)
+        transitions = await self._finish(current)
+        for first in range(0, len(behind), REBUILT_AT_ONCE):
+            outdated = behind[first : first + REBUILT_AT_ONCE]
+            await self._rebuild(outdated, updates)
+            transitions += await self._finish(outdated)
+        return Followed(transitions, len(behind), any(life.is_due for life in lives))
 
     def _life(self, state: State, before: Mapping[int, int], now: Mapping[int, int]) -> "_Life":
         if state.plan > self._plan.version:
@@ -238,114 +236,3 @@ class _Life:
 
 def _is_due(state: State, clock: int) -> bool:
     return state.due is not None and state.due <= clock
-
-
-class Segments:
-    """Definitions, and who is in them."""
-
-    def __init__(self, definitions: Definitions, members: Members) -> None:
-        self._definitions = definitions
-        self._members = members
-
-    async def put_segment(self, definition: SegmentDefinition) -> SegmentDefinition:
-        """Create a segment or change it; Invalid where its expression can't be understood."""
-        _check_id("segment.segment_id", definition.segment_id)
-        _check_name("segment.display_name", definition.display_name)
-        _check_rule("segment.expression", definition.expression)
-        return await self._definitions.put_segment(definition)
-
-    async def put_trigger(self, definition: TriggerDefinition) -> TriggerDefinition:
-        """Create a trigger or change it; Invalid names the wrong field."""
-        _check_id("trigger.trigger_id", definition.trigger_id)
-        _check_name("trigger.display_name", definition.display_name)
-        _check_event("trigger.event_name", definition.event_name)
-        if not SECOND <= definition.delay <= 30 * DAY:
-            raise Invalid("trigger.delay", "must be from 1 second to 30 days")
-        if len(definition.unless) > _MOST_ANSWERS:
-            raise Invalid("trigger.unless_event_names", f"must be at most {_MOST_ANSWERS}")
-        for name in definition.unless:
-            _check_event("trigger.unless_event_names", name)
-        if definition.event_name in definition.unless:
-            raise Invalid("trigger.unless_event_names", "must not hold the event that starts the wait")
-        if definition.condition:
-            _check_rule("trigger.condition", definition.condition)
-        unless = tuple(sorted(set(definition.unless)))
-        return await self._definitions.put_trigger(replace(definition, unless=unless))
-
-    async def segment(self, segment_id: str) -> SegmentDefinition:
-        """One segment."""
-        _require("segment_id", segment_id)
-        found = await self._definitions.segment(segment_id)
-        if found is None:
-            raise _no_segment(segment_id)
-        return found
-
-    async def segments(self) -> list[SegmentDefinition]:
-        """All segments, by id."""
-        return await self._definitions.segments()
-
-    async def triggers(self) -> list[TriggerDefinition]:
-        """All triggers, by id."""
-        return await self._definitions.triggers()
-
-    async def delete_segment(self, segment_id: str) -> None:
-        """Its members leave it."""
-        _require("segment_id", segment_id)
-        if not await self._definitions.delete_segment(segment_id):
-            raise _no_segment(segment_id)
-
-    async def delete_trigger(self, trigger_id: str) -> None:
-        """Waits that go on end without it."""
-        _require("trigger_id", trigger_id)
-        if not await self._definitions.delete_trigger(trigger_id):
-            raise NotFound(f"there is no trigger {trigger_id}", trigger_id=trigger_id)
-
-    async def members(self, segment_id: str, after: str, limit: int) -> list[tuple[str, Membership]]:
-        """A page of members, by profile id."""
-        _require("segment_id", segment_id)
-        if not await self._members.exists(segment_id):
-            raise _no_segment(segment_id)
-        return await self._members.page(segment_id, after, limit)
-
-    async def memberships(self, profile_ids: Sequence[str]) -> list[tuple[str, str, Membership]]:
-        """The memberships (profile, segment, since when) of some profiles."""
-        return await self._members.of(profile_ids)
-
-
-class InvalidExpression(Invalid):
-    """An expression that can't be understood; `line` and `column` count from 1."""
-
-    reason = "INVALID_EXPRESSION"
-
-
-def _no_segment(segment_id: str) -> NotFound:
-    return NotFound(f"there is no segment {segment_id}", segment_id=segment_id)
-
-
-def _require(field: str, value: str) -> None:
-    if not value:
-        raise Required(field, "is required")
-
-
-def _check_event(field: str, name: str) -> None:
-    _require(field, name)
-    if not 0 < len(name) <= 200 or "\0" in name:
-        raise Invalid(field, "the name of an event has 1 to 200 characters")
-
-
-def _check_id(field: str, value: str) -> None:
-    _require(field, value)
-    if not _ID.fullmatch(value):
-        raise Malformed(field, "must be lower-case letters, digits, - and _, at most 63")
-
-
-def _check_name(field: str, value: str) -> None:
-    if len(value) > 200 or "\0" in value:
-        raise Invalid(field, "must have at most 200 characters")
-
-
-def _check_rule(field: str, text: str) -> None:
-    try:
-        parse_rule(text)
-    except RuleError as error:
-        raise InvalidExpression(field, str(error), line=error.line, column=error.column) from None
