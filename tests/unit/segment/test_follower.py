@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
-from services.segment import convert, handlers
+from services.segment import convert
 from services.segment.domain import (
     Fact,
     Occurrence,
@@ -19,7 +19,7 @@ from services.segment.domain import (
 )
 from services.segment.evaluation import Key, Plan, TrackedSeries, needed_series
 from services.segment.evaluation import plan as evaluation
-from services.segment.handlers import Follower
+from services.segment.handlers import Follower, following
 from tessera.profile.v1.profile_events_pb2 import ProfileUpdated
 from tests.builders import collected
 from tests.model.events import DAY, HOUR, SECOND
@@ -258,7 +258,7 @@ async def test_more_window_ends_than_are_gone_through_at_once_keep_their_times(
 
 
 async def test_more_people_than_a_portion_become_due_at_one_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "DUE_AT_ONCE", 3)
+    monkeypatch.setattr(following, "DUE_AT_ONCE", 3)
     streamed = Streamed(plan_of({"recent": 'events("View").within("1h").count() > 0'}))
     await streamed.at(START)
     for number in range(10):
@@ -273,7 +273,7 @@ async def test_more_people_than_a_portion_become_due_at_one_clock(monkeypatch: p
 
 
 async def test_what_became_due_before_an_event_came_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "DUE_AT_ONCE", 1)
+    monkeypatch.setattr(following, "DUE_AT_ONCE", 1)
     streamed = Streamed(plan_of({"recent": 'events("View").within("1h").count() > 0'}))
     await streamed.at(START)
     await streamed.happen(BOB, event(1, "View", START))
