@@ -46,8 +46,10 @@ select pg_notify('event_log', $6)
 def after(position: str, share: str) -> str:
     """The SQL that joins to each partition `p` its chunks `c` after a position.
 
-    Whole chunks, in order, until those before hold `share` records.
+    Whole chunks, in order, until those before hold `share` records. The planner does not see behind the
+    inner select: where it knew the share, it planned each reading anew.
     """
+    most = f"(select {share}::bigint)"
     return f"""
 cross join lateral (
   select next_offset, records, payload from (
@@ -55,9 +57,9 @@ cross join lateral (
     from (
       select next_offset, records, payload from event_log.chunks
       where topic_id = p.topic_id and partition = p.partition and next_offset > {position}
-      order by next_offset limit {share}
+      order by next_offset limit {most}
     ) as candidates
-  ) as counted where earlier < {share}
+  ) as counted where earlier < {most}
 ) as c
 order by p.topic_id, p.partition, c.next_offset
 """  # noqa: S608 - of constants

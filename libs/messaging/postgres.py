@@ -26,7 +26,7 @@ _READ = f"""
 select p.topic_id, p.partition, p.position, c.next_offset, c.records, c.payload
 from unnest((select $1::smallint[]), (select $2::int[]), (select $3::bigint[]))
   as p (topic_id, partition, position)
-{chunks.after(position="p.position", share="(select $4::bigint)")}
+{chunks.after(position="p.position", share="$4")}
 """  # noqa: S608 - of constants
 _ENDS = """
 select p.topic_id, p.partition, p.next_offset from event_log.partitions as p

@@ -110,8 +110,6 @@ class Worker:
 
     async def _work(self, connection: Connection, stopping: asyncio.Event) -> None:
         ahead: asyncio.Task[Reading] | None = None
-        # Taken before a reading begins: what is told from then on may not be in it.
-        seen = self._subscription.wakes
         try:
             while not stopping.is_set():
                 if self._subscription.assignment.generation != self._progress.generation:
@@ -119,6 +117,7 @@ class Worker:
                     ahead = None
                     await self._take_over(connection)
                 if ahead is None:
+                    # Before the reading begins: what is told from then on may not be in it.
                     seen = self._subscription.wakes
                 if not self._progress.indexes:
                     await self._subscription.wait(seen, self._settings.tick_seconds)
@@ -127,9 +126,9 @@ class Worker:
                 ahead = None
                 if reading.records:
                     after = self._after(reading)
-                    seen = self._subscription.wakes
                     if 2 * len(reading.records) > self._settings.batch_records:
                         # There is more: it is fetched while this is handled.
+                        seen = self._subscription.wakes
                         ahead = asyncio.create_task(self._read(after))
                     await self._handle(connection, reading, after)
                     if self._progress.positions != after:
