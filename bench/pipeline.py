@@ -21,6 +21,7 @@ from tessera.segment.v1 import segment_service_pb2 as segment
 
 SERVICES = ("ingest", "profile", "segment")
 _CLIENTS = 4
+_PEOPLE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,13 @@ class Throughput:
     memberships: int
 
 
-async def throughput(
-    events: int, people: int = 20_000, segments: int = 100, log: str = "postgres"
-) -> Throughput:
+async def throughput(events: int, log: str = "postgres") -> Throughput:
     """Send events as fast as they are acknowledged, and wait until all have had their effects."""
     with stack.event_log(log) as given:
         async with stack.running(SERVICES, given) as clients:
             key = await stack.write_key(clients)
-            await define(clients, load.segments(segments))
-            return await _measured(clients, key, list(load.batches(events, people)))
+            await define(clients, load.segments(100))
+            return await _measured(clients, key, list(load.batches(events, _PEOPLE)))
 
 
 async def throughput_of_known(events: int, people: int) -> Throughput:
@@ -77,14 +76,14 @@ async def _measured(clients: Clients, key: str, batches: list[list[event_pb2.Eve
     )
 
 
-async def memory(events: int, people: int = 20_000) -> tuple[int, int]:
+async def memory(events: int) -> tuple[int, int]:
     """The memory of a whole Tessera at rest, and after so many events, in bytes."""
     async with stack.running() as clients:
         await asyncio.sleep(10)
         rest = stack.memory_bytes(clients)
         key = await stack.write_key(clients)
         await define(clients, load.segments(100))
-        await _send(clients, key, load.batches(events, people))
+        await _send(clients, key, load.batches(events, _PEOPLE))
         await lag.drain(clients.running)
         await asyncio.sleep(10)
         return rest, stack.memory_bytes(clients)
@@ -131,7 +130,7 @@ async def steady(clients: Clients, key: str, seconds: float, per_second: int) ->
     stub = await clients.ingest()
     size = 25
     started = time.perf_counter()
-    for number, batch in enumerate(load.batches(int(seconds * per_second), 20_000, size)):
+    for number, batch in enumerate(load.batches(int(seconds * per_second), _PEOPLE, size)):
         await asyncio.sleep(max(0.0, started + number * size / per_second - time.perf_counter()))
         await stub.CollectEvents(ingest.CollectEventsRequest(write_key=key, events=batch))
 

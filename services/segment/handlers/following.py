@@ -25,6 +25,18 @@ class Followed:
     """Time is due for more of them already."""
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What came, and the time that passes with it."""
+
+    updates: Mapping[str, Sequence[Update]]
+    """By profile."""
+    before: Mapping[int, int]
+    """The clocks that stood before, by partition."""
+    now: Mapping[int, int]
+    """Those that stand now."""
+
+
 class Follower:
     """Keeps the people of some partitions exact, inside a transaction of their owner.
 
@@ -48,7 +60,7 @@ class Follower:
         before = await self._states.clocks({*map(self._index_of, updates), *clocks})
         now = before | {index: max(clock, before.get(index, 0)) for index, clock in clocks.items()}
         due = await self._states.due({index: now[index] for index in clocks}, DUE_AT_ONCE)
-        followed = await self._bring(list(dict.fromkeys([*updates, *due])), updates, before, now)
+        followed = await self._bring(list(dict.fromkeys([*updates, *due])), _News(updates, before, now))
         await self._states.save_clocks(now)
         return replace(followed, more=followed.more or len(due) == DUE_AT_ONCE)
 
@@ -56,13 +68,13 @@ class Follower:
         """Bring some of those for whom time is due up to the clock; None where there are none."""
         clocks = await self._states.clocks(indexes)
         due = await self._states.due(clocks, DUE_AT_ONCE)
-        return await self._bring(due, {}, clocks, clocks) if due else None
+        return await self._bring(due, _News({}, clocks, clocks)) if due else None
 
     async def catch_up(self, indexes: Sequence[int], limit: int) -> Followed | None:
         """Bring some states of an older plan up to this one; None where there are none left."""
         clocks = await self._states.clocks(indexes)
         outdated = await self._states.outdated(clocks, self._plan.version, limit)
-        return await self._bring(outdated, {}, clocks, clocks) if outdated else None
+        return await self._bring(outdated, _News({}, clocks, clocks)) if outdated else None
 
     async def finish_plan(self, indexes: Sequence[int]) -> bool:
         """Note that all states are of this plan; not before each partition's first clock."""
@@ -71,14 +83,8 @@ class Follower:
         await self._states.finish_plan(indexes, self._plan.version)
         return True
 
-    async def _bring(
-        self,
-        profile_ids: Sequence[str],
-        updates: Mapping[str, Sequence[Update]],
-        before: Mapping[int, int],
-        now: Mapping[int, int],
-    ) -> Followed:
-        """Apply updates to profiles and bring them to `now`, stored portion by portion.
+    async def _bring(self, profile_ids: Sequence[str], news: _News) -> Followed:
+        """Apply updates to profiles and bring them up to the clocks, stored portion by portion.
 
         So memory stays small, and the transaction is never idle for long.
         """
@@ -87,25 +93,19 @@ class Follower:
         more = False
         for first in range(0, len(profile_ids), BROUGHT_AT_ONCE):
             portion = profile_ids[first : first + BROUGHT_AT_ONCE]
-            followed = await self._bring_portion(portion, updates, before, now)
+            followed = await self._bring_portion(portion, news)
             transitions += followed.transitions
             rebuilt += followed.rebuilt
             more = more or followed.more
         return Followed(transitions, rebuilt, more)
 
-    async def _bring_portion(
-        self,
-        profile_ids: Sequence[str],
-        updates: Mapping[str, Sequence[Update]],
-        before: Mapping[int, int],
-        now: Mapping[int, int],
-    ) -> Followed:
+    async def _bring_portion(self, profile_ids: Sequence[str], news: _News) -> Followed:
         states = await self._states.load(profile_ids)
-        lives = [self._life(state, before, now) for state in states.values()]
+        lives = [self._life(state, news) for state in states.values()]
         current: list[_Life] = []
         behind: list[_Life] = []
         for life in lives:
-            unseen = updates.get(life.state.profile_id, ())
+            unseen = news.updates.get(life.state.profile_id, ())
             if life.is_behind(unseen):
                 behind.append(life)
             else:
@@ -114,15 +114,15 @@ class Follower:
         transitions = await self._finish(current)
         for first in range(0, len(behind), REBUILT_AT_ONCE):
             outdated = behind[first : first + REBUILT_AT_ONCE]
-            await self._rebuild(outdated, updates)
+            await self._rebuild(outdated, news.updates)
             transitions += await self._finish(outdated)
         return Followed(transitions, len(behind), any(life.is_due for life in lives))
 
-    def _life(self, state: State, before: Mapping[int, int], now: Mapping[int, int]) -> "_Life":
+    def _life(self, state: State, news: _News) -> "_Life":
         if state.plan > self._plan.version:
             raise Unavailable("another worker knows newer definitions")
         index = self._index_of(state.profile_id)
-        return _Life(self._plan, state, before.get(index, 0), now.get(index, 0))
+        return _Life(self._plan, state, news.before.get(index, 0), news.now.get(index, 0))
 
     async def _rebuild(self, lives: Sequence["_Life"], updates: Mapping[str, Sequence[Update]]) -> None:
         """Compute states from their histories, which hold the updates at hand and maybe later ones."""
