@@ -8,10 +8,11 @@ What comes with every event is a msgspec struct: it is made and stored in a frac
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from struct import Struct
 from typing import Any
 
 import msgspec
@@ -20,54 +21,106 @@ import orjson
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
-Entry = tuple[int, bytes, int | float | None]
-"""An event of a series: its time, its id, the number that is kept of it."""
-# After every id of 16 bytes.
-_LAST_ID = b"\xff" * 17
+# How the columns of a series are laid out, in the machine's own order: as memoryview reads them.
+_TIME, _NUMBER, _ID_BYTES = Struct("q"), Struct("d"), 16
 
 
 class SeriesState(msgspec.Struct, array_like=True, gc=False):
-    """A person's events of one series: the recent ones singly, the older ones as totals."""
+    """A person's events of one series: the recent ones singly, the older ones as totals.
 
-    entries: list[Entry] = msgspec.field(default_factory=list)
+    The single ones are columns, ordered by time and id: so they take little more in memory than stored,
+    and are stored and read back without a look at each.
+    """
+
+    times: bytes = b""
+    """A signed integer of 64 bits each."""
+    ids: bytes = b""
+    """16 bytes each."""
+    numbers: bytes = b""
+    """A double each, NaN where an event has none; nothing at all where the series is only counted."""
     count: int = 0
-    """Of the older events; so are the next three, over those that had the number."""
-    numbers: int = 0
+    """Of the older events; so are the rest, over those that had a number."""
+    numbered: int = 0
     sum: list[float] = msgspec.field(default_factory=list)
     """Doubles whose exact sum is the sum: the same whatever the order in which they were added."""
-    least: int | float | None = None
-    greatest: int | float | None = None
+    least: float | None = None
+    greatest: float | None = None
 
-    def add(self, entry: Entry) -> None:
-        """Take an event in, wherever its time puts it."""
-        if not self.entries or entry[:2] > self.entries[-1][:2]:
-            self.entries.append(entry)
-        else:
-            # A pair sorts before the triple that begins with it: the third is never compared.
-            self.entries.insert(bisect_left(self.entries, entry[:2]), entry)
+    def __len__(self) -> int:
+        """How many events are kept singly."""
+        return len(self.times) // _TIME.size
+
+    @property
+    def oldest(self) -> int:
+        """The time of the first event that is kept singly; there must be one."""
+        time: int = _TIME.unpack_from(self.times)[0]
+        return time
+
+    @property
+    def newest(self) -> int:
+        """The time of the last event that is kept singly; there must be one."""
+        time: int = _TIME.unpack_from(self.times, len(self.times) - _TIME.size)[0]
+        return time
+
+    def add(self, time: int, event_id: bytes, number: float | None) -> None:
+        """Take an event in, wherever its time puts it; `number` is None where the series is only counted."""
+        value = b"" if number is None else _NUMBER.pack(number)
+        if not self.times or time > self.newest:
+            self.times += _TIME.pack(time)
+            self.ids += event_id
+            self.numbers += value
+            return
+        place = self.first_after(time)
+        while place and (self.time_at(place - 1), self.id_at(place - 1)) > (time, event_id):
+            place -= 1
+        self.times = _put(self.times, place, _TIME.pack(time))
+        self.ids = _put(self.ids, place, event_id)
+        self.numbers = _put(self.numbers, place, value)
 
     def fold(self, until: int) -> None:
         """Keep events up to a time as totals only."""
-        if not self.entries or self.entries[0][0] > until:
+        if not self.times or self.oldest > until:
             return
         old = self.first_after(until)
+        numbers = self.numbers_of(0, old)
         self.count += old
-        numbers = [entry[2] for entry in self.entries[:old] if entry[2] is not None]
         if numbers:
-            self.numbers += len(numbers)
-            self.sum = exact_terms([*self.sum, *map(float, numbers)])
+            self.numbered += len(numbers)
+            self.sum = exact_terms([*self.sum, *numbers])
             self.least = min(numbers if self.least is None else [self.least, *numbers])
             self.greatest = max(numbers if self.greatest is None else [self.greatest, *numbers])
-        del self.entries[:old]
+        self.times = self.times[old * _TIME.size :]
+        self.ids = self.ids[old * _ID_BYTES :]
+        self.numbers = self.numbers[old * _NUMBER.size :]
+
+    def time_at(self, index: int) -> int:
+        """The time of an event that is kept singly."""
+        time: int = _TIME.unpack_from(self.times, index * _TIME.size)[0]
+        return time
+
+    def id_at(self, index: int) -> bytes:
+        """The id of an event that is kept singly."""
+        return self.ids[index * _ID_BYTES : (index + 1) * _ID_BYTES]
+
+    def numbers_of(self, first: int, after: int) -> list[float]:
+        """The numbers that those from `first` to before `after` have."""
+        numbers = memoryview(self.numbers).cast("d")[first:after]
+        return [number for number in numbers if number == number]  # NaN is not
 
     def has_at(self, time: int) -> bool:
         """Whether an event of exactly this time is kept singly."""
-        index = bisect_left(self.entries, (time,))
-        return index < len(self.entries) and self.entries[index][0] == time
+        after = self.first_after(time)
+        return after > 0 and self.time_at(after - 1) == time
 
     def first_after(self, time: int) -> int:
         """The index of the first event after a time."""
-        return bisect_right(self.entries, (time, _LAST_ID))
+        return bisect_right(memoryview(self.times).cast("q"), time)
+
+
+def _put(column: bytes, place: int, value: bytes) -> bytes:
+    """The column with a value before the one at `place`."""
+    position = place * len(value)
+    return column[:position] + value + column[position:]
 
 
 def exact_terms(numbers: list[float]) -> list[float]:
@@ -118,10 +171,14 @@ def values_at(
     facts: dict[str, Fact], until: float = math.inf, names: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """The values that had been set by then: all, or those of some names."""
-    if names is not None:
-        facts = {name: facts[name] for name in names if name in facts}
-    values = ((name, f.value if f.time <= until else f.before) for name, f in facts.items())
-    return {name: value for name, value in values if value is not None}
+    values: dict[str, Any] = {}
+    for name in facts if names is None else names:
+        fact = facts.get(name)
+        if fact is not None:
+            value = fact.value if fact.time <= until else fact.before
+            if value is not None:
+                values[name] = value
+    return values
 
 
 class Membership(msgspec.Struct, array_like=True, gc=False):

@@ -1,8 +1,9 @@
 """The values of features at a time."""
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.segment.domain import SeriesState, State
@@ -33,46 +34,56 @@ class Features:
     def __init__(self, located: Iterable[Located]) -> None:
         self.located = tuple(located)
         # Most people have nothing of most series: what that gives is known beforehand.
-        self._without = [0 if f.aggregate == "count" else _value(_NOTHING, f, 0, 0) for f in self.located]
-        self._of: dict[int, list[tuple[int, Located]]] = defaultdict(list)
+        self._without = {place: _value_of(_NOTHING, f, 0) for place, f in enumerate(self.located)}
+        self._of: dict[int, list[int]] = defaultdict(list)
         for place, feature in enumerate(self.located):
-            self._of[feature.series_id].append((place, feature))
+            self._of[feature.series_id].append(place)
 
-    def values(self, state: State, at: int, until: int | None = None) -> list[Number]:
+    def values(self, state: State, at: int, until: int | None = None) -> "Values":
         """What the features are at a time; with `until`, of the events up to then only."""
-        values = list(self._without)
+        values = Values(self._without)
+        values.located, values.series, values.at, values.until = self.located, state.series, at, until
         known = state.series
         for series_id in self._of.keys() & known.keys() if len(self._of) < len(known) else known:
-            series = known[series_id]
-            firsts: dict[int, int] = {}
-            entries = series.entries
-            last = len(entries)
-            if until is not None and entries and entries[-1][0] > until:
-                last = series.first_after(until)
-            for place, feature in self._of.get(series_id, ()):
-                first = 0
-                window = feature.window
-                if window is not None and entries and entries[0][0] <= at - window:
-                    first = firsts.get(window, -1)
-                    if first < 0:
-                        first = firsts[window] = series.first_after(at - window)
-                if feature.aggregate == "count":
-                    # Most features are: not worth a call each.
-                    values[place] = max(0, last - first) + (series.count if window is None else 0)
-                else:
-                    values[place] = _value(series, feature, first, last)
+            for place in self._of.get(series_id, ()):
+                del values[place]
         return values
 
 
-def _value(series: SeriesState, feature: Located, first: int, last: int) -> Number:
-    """The value, of another aggregate than the count, over the entries from `first` to before `last`."""
-    aggregate = feature.aggregate
+class Values(dict[int, Number]):
+    """Values by the places of features, each worked out when it is first asked for."""
+
+    __slots__ = ("at", "located", "series", "until")
+
+    located: Sequence[Located]
+    series: Mapping[int, SeriesState]
+    at: int
+    until: int | None
+
+    def __missing__(self, place: int) -> Number:
+        feature = self.located[place]
+        value = self[place] = _value_of(self.series[feature.series_id], feature, self.at, self.until)
+        return value
+
+
+def _value_of(series: SeriesState, feature: Located, at: int, until: int | None = None) -> Number:
+    """A feature's value at a time; with `until`, of the events up to then only."""
+    aggregate, window = feature.aggregate, feature.window
+    first, last = 0, len(series.times) // 8
+    if last:
+        times = memoryview(series.times).cast("q")
+        if until is not None and times[-1] > until:
+            last = bisect_right(times, until)
+        if window is not None and times[0] <= at - window:
+            first = bisect_right(times, at - window)
     # Totals of older events belong to what has no window alone.
-    whole = feature.window is None
-    numbers = [number for _, _, number in series.entries[first:last] if number is not None]
+    whole = window is None
+    if aggregate == "count":
+        return max(0, last - first) + (series.count if whole else 0)
+    numbers = series.numbers_of(first, last)
     if aggregate in ("sum", "avg"):
-        total = math.fsum([*numbers, *(series.sum if whole else ())])
-        count = len(numbers) + (series.numbers if whole else 0)
+        total = math.fsum([*numbers, *series.sum] if whole else numbers)
+        count = len(numbers) + (series.numbered if whole else 0)
         return total if aggregate == "sum" else total / count if count else None
     bound = series.least if aggregate == "min" else series.greatest
     if whole and bound is not None:

@@ -2,10 +2,10 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 
-from services.segment.domain import Fact, State, values_at
+from services.segment.domain import Fact, SeriesState, State, values_at
 from services.segment.evaluation.features import Features, series_in
 from services.segment.rules import Rule, RuleSet
 
@@ -70,9 +70,9 @@ class SingleRule:
         changes: list[Iterator[_Change]] = []
         for f in self._features.located:
             series = series_in(state, f.series_id)
-            changes.append((time, _CAME, event_id) for time, event_id, _ in reversed(series.entries))
+            changes.append(_changes_of(series, len(series), _CAME))
             if f.window is not None:
-                changes.append(_ends(series.entries, series.first_after(now - f.window), f.window))
+                changes.append(_changes_of(series, series.first_after(now - f.window), _LEFT, f.window))
         read = [fact for name, fact in state.traits.items() if self._rule.traits & {name, "*"}]
         if self._rule.uses_consent:
             read += state.consent.values()
@@ -89,10 +89,10 @@ class SingleRule:
         return now, *_named(b"now", state, now)
 
 
-def _ends(entries: Sequence[tuple[int, bytes, object]], count: int, window: int) -> Iterator[_Change]:
-    """When the first `count` events left a window, latest first."""
+def _changes_of(series: SeriesState, count: int, kind: int, later: int = 0) -> Iterator[_Change]:
+    """The first `count` events, each so much later than it was, latest first."""
     for index in range(count - 1, -1, -1):
-        yield entries[index][0] + window, _LEFT, entries[index][1]
+        yield series.time_at(index) + later, kind, series.id_at(index)
 
 
 def _came(fact: Fact) -> _Change:

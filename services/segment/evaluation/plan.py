@@ -119,7 +119,7 @@ class Plan:
             series = state.series.get(series_id)
             if series is None:
                 series = state.series[series_id] = SeriesState()
-            series.add((time, event_id, number))
+            series.add(time, event_id, number)
             self._foresee(state, series_id, time)
         touched.add(tuple([series_id for series_id, _ in found]))
         state.news.append(occurrence)
@@ -221,11 +221,16 @@ class Plan:
         state.fold_at = None
         for series_id, series in state.series.items():
             tracked = self._tracked.get(series_id)
-            if tracked is not None:
+            if tracked is None or not series.times:
+                continue
+            fold_at = series.oldest + tracked.keep
+            if fold_at <= now:
                 series.fold(now - tracked.keep)
-                if series.entries:
-                    fold_at = series.entries[0][0] + tracked.keep
-                    state.fold_at = fold_at if state.fold_at is None else min(fold_at, state.fold_at)
+                if not series.times:
+                    continue
+                fold_at = series.oldest + tracked.keep
+            if state.fold_at is None or fold_at < state.fold_at:
+                state.fold_at = fold_at
 
     def _window_end(self, state: State, after: int) -> int | None:
         """When the next event leaves one of the windows; looked for only where the last one found is past."""
@@ -235,15 +240,14 @@ class Plan:
 
     def _window_ends(self, state: State, after: int) -> Iterator[int]:
         for series_id, series in state.series.items():
-            entries = series.entries
-            if not entries:
+            if not series.times:
                 continue
-            oldest, newest = entries[0][0], entries[-1][0]
+            oldest, newest = series.oldest, series.newest
             for window in self._windows.get(series_id, ()):
                 if oldest > after - window:
                     yield oldest + window
                 elif newest > after - window:
-                    yield entries[series.first_after(after - window)][0] + window
+                    yield series.time_at(series.first_after(after - window)) + window
 
     def _leaving(self, state: State, end: int) -> list[Key]:
         """The series of which an event leaves a window at a time."""

@@ -1,5 +1,6 @@
 """Which events a plan keeps of a person, and for how long singly."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ LATE = DAY
 
 # Sums of numbers up to this stay finite, however many there are.
 _GREATEST = 1e300
-_UINT64 = 2**64
 
 Number = int | float | None
 
@@ -60,12 +60,12 @@ class Collector:
             where = None if t.series.where is None else compile_predicate(t.series.where)
             self._wanted.setdefault(t.series.event, []).append((t.series_id, t.series.value, where))
 
-    def series_of(self, occurrence: Occurrence) -> list[tuple[int, Number]] | None:
-        """The series with their numbers; None where nothing asks for such events."""
+    def series_of(self, occurrence: Occurrence) -> list[tuple[int, float | None]] | None:
+        """The series, with the number that each keeps of it; None where nothing asks for such events."""
         wanted = self._wanted.get(occurrence.name)
         if wanted is None:
             return None
-        found: list[tuple[int, Number]] = []
+        found: list[tuple[int, float | None]] = []
         properties: dict[str, Any] | None = None
         for series_id, path, where in wanted:
             if path is None and where is None:
@@ -78,11 +78,7 @@ class Collector:
         return found
 
 
-def _number(properties: Mapping[str, Any], path: str) -> Number:
-    """The number as it is kept: equal ones are the same, whichever of them came first."""
+def _number(properties: Mapping[str, Any], path: str) -> float:
+    """The number as it is kept, a double: NaN where there is none, and minus zero is zero."""
     value = number_at(properties, path)
-    if value is None or abs(value) > _GREATEST:
-        return None
-    if type(value) is float and value.is_integer() and -_UINT64 // 2 <= value < _UINT64:
-        return int(value)
-    return value
+    return math.nan if value is None or abs(value) > _GREATEST else value + 0.0

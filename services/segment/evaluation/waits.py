@@ -25,15 +25,14 @@ class Wait:
     def over(self, state: State, after: int) -> Iterator[tuple[int, bytes]]:
         """The waits that nothing ended and that are over after `after`: when, and what began each."""
         series, delay = series_in(state, self.started), self.trigger.delay
-        entries = series.entries
         # Of the events whose wait goes on at `after`, the last has ended the others.
         first = max(series.first_after(after - delay), series.first_after(after) - 1)
-        for index in range(first, len(entries)):
-            time, event_id, _ = entries[index]
+        for index in range(first, len(series)):
+            time = series.time_at(index)
             due = time + delay
-            again = index + 1 < len(entries) and entries[index + 1][0] <= due
+            again = index + 1 < len(series) and series.time_at(index + 1) <= due
             if not again and not any(_has_any(series_in(state, id_), time, due) for id_ in self.answers):
-                yield due, event_id
+                yield due, series.id_at(index)
 
 
 def _has_any(series: SeriesState, first: int, last: int) -> bool:

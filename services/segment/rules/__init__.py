@@ -5,7 +5,7 @@ It holds if it evaluates to exactly true; what CEL calls an error (a missing key
 The language is defined in google/cel-spec, `doc/langdef.md`. What differs here:
 
 - Numbers of different types compare, and values of different types are unequal instead of an error.
-- `sum`, `min`, `max` and `avg` are ints or doubles, as the events have them, and doubles in arithmetic.
+- `sum`, `min`, `max` and `avg` are doubles: the numbers of events are kept as such.
 - Patterns of `matches` are literals, in the part of RE2's syntax that `regexp` has; a subject of more than
   1,000 characters is an error.
 - `string` writes a double as Python does, without a closing `.0`.

@@ -1,7 +1,7 @@
 """The tree of a rule after type checking: every node has its type, every name its meaning."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal as OneOf
 
 from services.segment.rules.features import Feature
@@ -150,3 +150,12 @@ CONDITIONS = (Has, Equal, Order, In, Not, And, Or, StringTest, Matches, Quantifi
 
 def is_condition(node: Node) -> bool:
     return isinstance(node, CONDITIONS) or (isinstance(node, Conditional) and node.type == BOOL)
+
+
+def asks_events(node: Node) -> bool:
+    """Whether anything in a tree is an aggregate over events."""
+    if isinstance(node, Event):
+        return True
+    parts = (getattr(node, part.name) for part in fields(node))
+    nodes = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+    return any(asks_events(one) for one in nodes if isinstance(one, Node))

@@ -174,11 +174,13 @@ class _Generator:
     def number(self, node: checked.Node) -> _View:
         if isinstance(node, checked.Literal):
             return _View(repr(node.value), total=True)
+        if isinstance(node, checked.Event):
+            # No local: looked up where it is needed, it may never be worked out.
+            value = f"values[{self._positions[node.feature]}]"
+            return _View(value, total=node.feature.aggregate == "count")
         key = ("number", node)
         if known := self._known(key):
             return _View(known)
-        if isinstance(node, checked.Event):
-            return _View(self._local(key, f"values[{self._positions[node.feature]}]"))
         return self._view(key, node, "{0} if type({0}) in NUMBERS else None", NUMERIC)
 
     def string(self, node: checked.Node) -> _View:
@@ -214,7 +216,9 @@ class _Generator:
 
     def conjunction(self, node: checked.And | checked.Or, wanted: bool) -> str:
         joint = " and " if isinstance(node, checked.And) == wanted else " or "
-        return f"({joint.join(self._holds(operand, wanted) for operand in node.operands)})"
+        # The order is free, and what asks of events is dear.
+        operands = sorted(node.operands, key=checked.asks_events)
+        return f"({joint.join(self._holds(operand, wanted) for operand in operands)})"
 
     def choice(self, node: checked.Conditional, wanted: bool) -> str:
         # A local, since its text would stand here twice, and again twice in each condition around.

@@ -17,7 +17,7 @@ BOOL = Type("bool")
 INT = Type("int")
 UINT = Type("uint")
 DOUBLE = Type("double")
-# An int or a double, as the events had it; it compares like both and is a double in arithmetic.
+# Worked out of the numbers of events: a double, and in arithmetic with nothing that may be none.
 NUMBER = Type("number")
 STRING = Type("string")
 NULL = Type("null")

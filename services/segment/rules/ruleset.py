@@ -1,7 +1,7 @@
 """Many rules as one function."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from services.segment.rules import checked, codegen
 from services.segment.rules.features import Feature
@@ -12,6 +12,7 @@ from services.segment.rules.rule import Rule, parse_predicate
 _FUSED_TEXT = 40_000
 
 Key = TypeVar("Key", bound=Hashable)
+Values: TypeAlias = Mapping[int, int | float | None] | Sequence[int | float | None]
 
 
 class RuleSet(Generic[Key]):
@@ -24,12 +25,11 @@ class RuleSet(Generic[Key]):
         positions = {feature: position for position, feature in enumerate(self.features)}
         self._functions = [codegen.compile_rules(part, positions) for part in _parts(rules)]
 
-    def evaluate(
-        self, traits: Mapping[str, Any], consent: Mapping[str, bool], values: Sequence[int | float | None]
-    ) -> list[Key]:
+    def evaluate(self, traits: Mapping[str, Any], consent: Mapping[str, bool], values: Values) -> list[Key]:
         """The keys of the rules that hold, in the order of definition.
 
-        `values[i]` is the value of `features[i]`, None where it is undefined.
+        `values[i]` is the value of `features[i]`, None where it is undefined; only those are asked for
+        on which something depends.
         """
         held: list[Key] = []
         traits, consent = _dict(traits), _dict(consent)

@@ -228,7 +228,7 @@ async def test_equal_numbers_are_kept_alike_in_any_order(totals: list[float]) ->
         await streamed.happen(ADA, event(number, "Order", START - 30 * DAY, total=total))
     (series,) = (await streamed.state(ADA)).series.values()
 
-    assert (max(map(int, totals)), int) == (series.greatest, type(series.greatest))
+    assert (max(map(float, totals)), float) == (series.greatest, type(series.greatest))
 
 
 async def test_two_people_of_one_batch_do_not_act_twice_for_one_cause() -> None:
