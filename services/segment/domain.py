@@ -32,11 +32,11 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
     and are stored and read back without a look at each.
     """
 
-    times: bytes = b""
+    times: bytearray = msgspec.field(default_factory=bytearray)
     """A signed integer of 64 bits each."""
-    ids: bytes = b""
+    ids: bytearray = msgspec.field(default_factory=bytearray)
     """16 bytes each."""
-    numbers: bytes = b""
+    numbers: bytearray = msgspec.field(default_factory=bytearray)
     """A double each, NaN where an event has none; nothing at all where the series is only counted."""
     count: int = 0
     """Of the older events; so are the rest, over those that had a number."""
@@ -73,9 +73,8 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
         place = self.first_after(time)
         while place and (self.time_at(place - 1), self.id_at(place - 1)) > (time, event_id):
             place -= 1
-        self.times = _put(self.times, place, _TIME.pack(time))
-        self.ids = _put(self.ids, place, event_id)
-        self.numbers = _put(self.numbers, place, value)
+        for column, part in ((self.times, _TIME.pack(time)), (self.ids, event_id), (self.numbers, value)):
+            column[place * len(part) : place * len(part)] = part
 
     def fold(self, until: int) -> None:
         """Keep events up to a time as totals only."""
@@ -89,9 +88,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
             self.sum = exact_terms([*self.sum, *numbers])
             self.least = min(numbers if self.least is None else [self.least, *numbers])
             self.greatest = max(numbers if self.greatest is None else [self.greatest, *numbers])
-        self.times = self.times[old * _TIME.size :]
-        self.ids = self.ids[old * _ID_BYTES :]
-        self.numbers = self.numbers[old * _NUMBER.size :]
+        del self.times[: old * _TIME.size], self.ids[: old * _ID_BYTES], self.numbers[: old * _NUMBER.size]
 
     def time_at(self, index: int) -> int:
         """The time of an event that is kept singly."""
@@ -100,7 +97,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
 
     def id_at(self, index: int) -> bytes:
         """The id of an event that is kept singly."""
-        return self.ids[index * _ID_BYTES : (index + 1) * _ID_BYTES]
+        return bytes(self.ids[index * _ID_BYTES : (index + 1) * _ID_BYTES])
 
     def numbers_of(self, first: int, after: int) -> list[float]:
         """The numbers that those from `first` to before `after` have."""
@@ -115,12 +112,6 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
     def first_after(self, time: int) -> int:
         """The index of the first event after a time."""
         return bisect_right(memoryview(self.times).cast("q"), time)
-
-
-def _put(column: bytes, place: int, value: bytes) -> bytes:
-    """The column with a value before the one at `place`."""
-    position = place * len(value)
-    return column[:position] + value + column[position:]
 
 
 def exact_terms(numbers: list[float]) -> list[float]:

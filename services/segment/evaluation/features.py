@@ -69,7 +69,7 @@ class Values(dict[int, Number]):
 def _value_of(series: SeriesState, feature: Located, at: int, until: int | None = None) -> Number:
     """A feature's value at a time; with `until`, of the events up to then only."""
     aggregate, window = feature.aggregate, feature.window
-    first, last = 0, len(series.times) // 8
+    first, last = 0, len(series)
     if last:
         times = memoryview(series.times).cast("q")
         if until is not None and times[-1] > until:

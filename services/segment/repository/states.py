@@ -66,7 +66,7 @@ class Cache:
     """What a worker remembers of its partitions: they are its own while it may commit.
 
     States are changed in place. They are counted by what they take as stored; in memory they take
-    three to six times that, less the more events a person has.
+    three to seven times that, less the more events a person has.
     """
 
     def __init__(self, most_bytes: int = 8 << 20) -> None:
