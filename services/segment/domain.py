@@ -78,8 +78,6 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
 
     def fold(self, until: int) -> None:
         """Keep events up to a time as totals only."""
-        if not self.times or self.oldest > until:
-            return
         old = self.first_after(until)
         numbers = self.numbers_of(0, old)
         self.count += old

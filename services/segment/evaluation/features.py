@@ -1,7 +1,6 @@
 """The values of features at a time."""
 
 import math
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,43 +38,43 @@ class Features:
         for place, feature in enumerate(self.located):
             self._of[feature.series_id].append(place)
 
-    def values(self, state: State, at: int, until: int | None = None) -> "Values":
+    def values(self, state: State, at: int, until: int | None = None) -> "_Values":
         """What the features are at a time; with `until`, of the events up to then only."""
-        values = Values(self._without)
-        values.located, values.series, values.at, values.until = self.located, state.series, at, until
         known = state.series
+        values = _Values(self._without, self.located, known, at, until)
         for series_id in self._of.keys() & known.keys() if len(self._of) < len(known) else known:
             for place in self._of.get(series_id, ()):
                 del values[place]
         return values
 
 
-class Values(dict[int, Number]):
-    """Values by the places of features, each worked out when it is first asked for."""
+class _Values(dict[int, Number]):
+    """Values by the places of features; what is not known yet is worked out when it is first asked for."""
 
-    __slots__ = ("at", "located", "series", "until")
+    __slots__ = ("_at", "_located", "_series", "_until")
 
-    located: Sequence[Located]
-    series: Mapping[int, SeriesState]
-    at: int
-    until: int | None
+    def __init__(
+        self,
+        known: Mapping[int, Number],
+        located: Sequence[Located],
+        series: Mapping[int, SeriesState],
+        at: int,
+        until: int | None,
+    ) -> None:
+        super().__init__(known)
+        self._located, self._series, self._at, self._until = located, series, at, until
 
     def __missing__(self, place: int) -> Number:
-        feature = self.located[place]
-        value = self[place] = _value_of(self.series[feature.series_id], feature, self.at, self.until)
+        feature = self._located[place]
+        value = self[place] = _value_of(self._series[feature.series_id], feature, self._at, self._until)
         return value
 
 
 def _value_of(series: SeriesState, feature: Located, at: int, until: int | None = None) -> Number:
     """A feature's value at a time; with `until`, of the events up to then only."""
     aggregate, window = feature.aggregate, feature.window
-    first, last = 0, len(series)
-    if last:
-        times = memoryview(series.times).cast("q")
-        if until is not None and times[-1] > until:
-            last = bisect_right(times, until)
-        if window is not None and times[0] <= at - window:
-            first = bisect_right(times, at - window)
+    first = 0 if window is None else series.first_after(at - window)
+    last = len(series) if until is None else series.first_after(until)
     # Totals of older events belong to what has no window alone.
     whole = window is None
     if aggregate == "count":
