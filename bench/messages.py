@@ -11,7 +11,7 @@ import orjson
 
 from bench import load, stack
 from bench.pipeline import define, steady
-from libs.cli.clients import Clients
+from cli.clients import Clients
 from libs.times import micros
 from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as ingest

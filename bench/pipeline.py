@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import grpc
 
 from bench import load, stack
-from libs.cli import lag
-from libs.cli.clients import Clients
+from cli import lag
+from cli.clients import Clients
 from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as ingest
 from tessera.profile.v1 import profile_pb2

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from libs.cli.replay import online_retail, retail_file
-from libs.cli.replay.call import time_of
+from cli.replay import online_retail, retail_file
+from cli.replay.call import time_of
 from services.recommend.domain import EVENT_NAMES, Interest, Person, Update, read_event
 from services.recommend.training.data import gather
 from services.recommend.training.evaluation import WINDOW_DAYS, Figures, evaluate

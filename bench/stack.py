@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from libs.cli.clients import Clients, connect
-from libs.cli.home import Home
-from libs.cli.ports import SERVICES
-from libs.cli.running import Running
+from cli.clients import Clients, connect
+from cli.home import Home
+from cli.ports import SERVICES
+from cli.running import Running
 from libs.errors import FailedPrecondition
 from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as ingest

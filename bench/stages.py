@@ -23,8 +23,8 @@ import structlog
 
 from bench import load
 from bench.stack import seconds_of
+from cli.home import Home
 from libs import rpc
-from libs.cli.home import Home
 from libs.database import Database, open_database
 from libs.database.embedded import EmbeddedPostgres
 from libs.database.migrations import migrate

@@ -8,10 +8,10 @@ import msgspec
 import psutil
 import pytest
 
-from libs.cli.access import password_name
-from libs.cli.dead_letters import open_running_log
-from libs.cli.running import Running
-from libs.cli.secret_files import SecretFiles
+from cli.access import password_name
+from cli.dead_letters import open_running_log
+from cli.running import Running
+from cli.secret_files import SecretFiles
 from libs.messaging import Record
 from libs.messaging.topics import INGEST_EVENTS, PROFILE_UPDATES
 from tests.e2e.conftest import Up, until

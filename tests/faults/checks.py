@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from libs.cli.clients import Clients
+from cli.clients import Clients
 from libs.messaging import offsets
 from libs.messaging.topics import INGEST_EVENTS
 from libs.times import micros

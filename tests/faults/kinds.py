@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import asyncpg
 import psutil
 
-from libs.cli.ports import SERVICES, address
-from libs.cli.readiness import listens
+from cli.ports import SERVICES, address
+from cli.readiness import listens
 from tests.faults import disk
 from tests.faults.members import joining
 from tests.faults.production import Production

@@ -13,7 +13,7 @@ import grpc
 import httpx
 import orjson
 
-from libs.cli.ports import address
+from cli.ports import address
 from libs.rpc import open_channel
 from libs.times import timestamp
 from tessera.ingest.v1 import event_pb2, ingest_service_pb2_grpc

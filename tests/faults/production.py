@@ -10,13 +10,13 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from libs.cli.environment import Environment
-from libs.cli.local_postgres import open_postgres
-from libs.cli.log_lines import open_log
-from libs.cli.ports import address
-from libs.cli.running import Running, RunningService
-from libs.cli.secret_files import SecretFiles
-from libs.cli.supervisor import Program, Supervisor
+from cli.environment import Environment
+from cli.local_postgres import open_postgres
+from cli.log_lines import open_log
+from cli.ports import address
+from cli.running import Running, RunningService
+from cli.secret_files import SecretFiles
+from cli.supervisor import Program, Supervisor
 from libs.database.embedded import EmbeddedPostgres, free_port
 from tests import kafka as kafka_server
 from tests.e2e.conftest import Up

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from libs.cli.clients import Clients
+from cli.clients import Clients
 from libs.database import open_database
 from libs.messaging import EventLog, Partition, Position, PostgresLog, Received, Topic
 from libs.messaging.kafka import KafkaLog

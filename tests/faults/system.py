@@ -11,14 +11,14 @@ import asyncpg
 import msgspec
 import psutil
 
-from libs.cli.access import ADMIN, key_name
-from libs.cli.clients import Clients
-from libs.cli.home import Home
-from libs.cli.lag import drain
-from libs.cli.ports import SERVICES, Ports, address
-from libs.cli.readiness import READY, listens, state_of
-from libs.cli.running import Running
-from libs.cli.secret_files import SecretFiles
+from cli.access import ADMIN, key_name
+from cli.clients import Clients
+from cli.home import Home
+from cli.lag import drain
+from cli.ports import SERVICES, Ports, address
+from cli.readiness import READY, listens, state_of
+from cli.running import Running
+from cli.secret_files import SecretFiles
 from tests.e2e.conftest import Up
 from tests.integration.messaging.harness import until
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from libs.cli.home import bytecode_cache
+from cli.home import bytecode_cache
 from tests.walkthroughs.page import Commands, File
 
 _BLOCK_SECONDS = 120

@@ -5,9 +5,9 @@ import heapq
 from collections.abc import Iterator
 from itertools import groupby
 
+from libs.expressions import Rule, RuleSet
 from services.segment.domain import Fact, SeriesState, State, values_at
 from services.segment.evaluation.features import Features, series_in
-from services.segment.rules import Rule, RuleSet
 
 # Far more than what changes for a person in a day; who has more has at least held for so long.
 _MOST_MOMENTS = 1000

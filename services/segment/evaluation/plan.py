@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from libs.expressions import Feature, parse_rule
 from services.segment.domain import (
     SECOND,
     ExitReason,
@@ -21,7 +22,6 @@ from services.segment.evaluation.history import SingleRule
 from services.segment.evaluation.readers import CONSENT, Key, Readers
 from services.segment.evaluation.series import LATE, Collector, TrackedSeries
 from services.segment.evaluation.waits import Wait
-from services.segment.rules import Feature, parse_rule
 
 # So many window ends are gone through at once; the rest stay due.
 _MOST_STEPS = 1000

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TypeAlias
 
+from libs.expressions import Feature, Rule, RuleSet
 from services.segment.domain import State, values_at
 from services.segment.evaluation.features import Features
-from services.segment.rules import Feature, Rule, RuleSet
 
 Key: TypeAlias = tuple[int, ...] | str
 """What a change concerns: the series of an event, by their ids; a trait, by its name; or CONSENT."""

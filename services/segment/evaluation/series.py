@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from libs.expressions import Series, compile_predicate, number_at, parse_rule
 from services.segment.domain import DAY, SECOND, Occurrence, SegmentDefinition, TriggerDefinition
-from services.segment.rules import Series, compile_predicate, number_at, parse_rule
 
 BASE_KEEP = 7 * DAY
 """How far back it is told exactly since when a rule has held."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from libs.expressions import Series
 from services.segment.domain import SeriesState, State, TriggerDefinition
 from services.segment.evaluation.features import series_in
-from services.segment.rules import Series
 
 
 @dataclass(frozen=True, slots=True)

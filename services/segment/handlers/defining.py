@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from libs.errors import Invalid, Malformed, NotFound, Required
+from libs.expressions import RuleError, parse_rule
 from services.segment.domain import DAY, SECOND, Membership, SegmentDefinition, TriggerDefinition
 from services.segment.ports import Definitions, Members
-from services.segment.rules import RuleError, parse_rule
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _MOST_ANSWERS = 50

@@ -8,9 +8,9 @@ from dataclasses import replace
 import structlog
 
 from libs.database import Connection, Database
+from libs.expressions import Series
 from services.segment.domain import SegmentDefinition, TriggerDefinition
 from services.segment.evaluation import Plan, TrackedSeries, needed_series
-from services.segment.rules import Series
 
 log = structlog.get_logger(__name__)
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from libs.cli.clients import connect
-from libs.cli.running import DEFAULT_PARTITIONS, Running
+from cli.clients import connect
+from cli.running import DEFAULT_PARTITIONS, Running
 from libs.errors import FailedPrecondition
 
 

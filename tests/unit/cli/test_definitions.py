@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from libs.cli.definitions import load
-from libs.cli.replay import sample_shop
+from cli.definitions import load
+from cli.replay import sample_shop
 from libs.errors import Invalid, NotFound
 from tessera.render.v1.message_pb2 import STREAM_TRANSACTIONAL
 

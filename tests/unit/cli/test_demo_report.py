@@ -4,8 +4,8 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from libs.cli.demo.journey import Hop, Journey, choose, hops
-from libs.cli.demo.report import Report, show
+from cli.demo.journey import Hop, Journey, choose, hops
+from cli.demo.report import Report, show
 from tessera.render.v1.message_pb2 import DeliveryState, Message
 
 _JOURNEY = Journey(

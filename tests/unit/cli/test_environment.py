@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from libs.cli.environment import Environment, own_database
-from libs.cli.home import Home
-from libs.cli.ports import SERVICES, Ports
-from libs.cli.secret_files import SecretFiles
+from cli.environment import Environment, own_database
+from cli.home import Home
+from cli.ports import SERVICES, Ports
+from cli.secret_files import SecretFiles
 from libs.errors import FailedPrecondition
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from libs.cli import access, lock
-from libs.cli.home import Home
-from libs.cli.leftovers import stop_leftover
-from libs.cli.running import Running, RunningService
-from libs.cli.secret_files import SecretFiles, write_private
+from cli import access, lock
+from cli.home import Home
+from cli.leftovers import stop_leftover
+from cli.running import Running, RunningService
+from cli.secret_files import SecretFiles, write_private
 from libs.errors import FailedPrecondition
 from libs.rpc import ApiKeys
 
@@ -89,7 +89,7 @@ def test_a_home_has_one_holder_and_the_second_is_told_who(home: Home) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(home: Home) -> None:
     script = (
-        "import sys,time\nfrom pathlib import Path\nfrom libs.cli import lock\n"
+        "import sys,time\nfrom pathlib import Path\nfrom cli import lock\n"
         "with lock.hold(Path(sys.argv[1])):\n print('held', flush=True)\n time.sleep(60)\n"
     )
     with subprocess.Popen(

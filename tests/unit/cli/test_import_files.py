@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from libs.cli.import_files import Mapped, csv_lines, header_of, is_csv, json_lines, mapping, open_file
+from cli.import_files import Mapped, csv_lines, header_of, is_csv, json_lines, mapping, open_file
 from libs.errors import Invalid, NotFound
 from tessera.ingest.v1.event_pb2 import EVENT_TYPE_IDENTIFY, EVENT_TYPE_TRACK
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from libs.cli import access
-from libs.cli.commands import keys
-from libs.cli.home import Home
-from libs.cli.secret_files import SecretFiles
+from cli import access
+from cli.commands import keys
+from cli.home import Home
+from cli.secret_files import SecretFiles
 from libs.errors import FailedPrecondition, Invalid, NotFound, TesseraError
 from libs.rpc import ApiKeys
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from libs.cli.log_lines import LineSplitter, MergedLog, Show, open_log, parse, render
+from cli.log_lines import LineSplitter, MergedLog, Show, open_log, parse, render
 
 _LINE = (
     b'{"event":"batch handled","level":"info","timestamp":"2026-01-31T12:00:00.123456Z","logger":"x",'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.cli.commands.messages import _facts, _print_line
+from cli.commands.messages import _facts, _print_line
 from tessera.render.v1 import message_pb2 as pb
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from libs.cli.replay import Call, SourcedCall, online_retail, open_history, retail_file
-from libs.cli.replay.call import time_of
+from cli.replay import Call, SourcedCall, online_retail, open_history, retail_file
+from cli.replay.call import time_of
 from libs.errors import Invalid, NotFound
 
 HEADER = ",".join(retail_file.COLUMNS)

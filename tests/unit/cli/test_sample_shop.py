@@ -5,8 +5,8 @@ from itertools import islice
 import orjson
 import pytest
 
-from libs.cli.replay import SourcedCall, sample_shop, timeline
-from libs.cli.replay.call import time_of
+from cli.replay import SourcedCall, sample_shop, timeline
+from cli.replay.call import time_of
 from libs.errors import Invalid
 
 END = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 
-from libs.cli import supervisor
-from libs.cli.log_lines import MergedLog
-from libs.cli.supervisor import Program, Supervisor
+from cli import supervisor
+from cli.log_lines import MergedLog
+from cli.supervisor import Program, Supervisor
 
 _SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
 _DEAF = """

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.cli.replay import timeline
-from libs.cli.replay.call import SourcedCall, time_of, to_timestamp
+from cli.replay import timeline
+from cli.replay.call import SourcedCall, time_of, to_timestamp
 from libs.errors import Invalid
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)

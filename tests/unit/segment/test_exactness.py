@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from libs.expressions import Series
 from services.segment.domain import (
     ExitReason,
     Membership,
@@ -21,7 +22,6 @@ from services.segment.domain import (
 )
 from services.segment.evaluation import Plan, TrackedSeries, needed_series
 from services.segment.handlers import Follower
-from services.segment.rules import Series
 from tests.model.definitions import SEGMENTS, TRIGGERS
 from tests.model.following import Change, Followed, Step
 from tests.model.lives import Lives

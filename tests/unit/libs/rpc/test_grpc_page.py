@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from libs.cli.commands.keys import permissions
+from cli.commands.keys import permissions
 from libs.errors import TesseraError
 from libs.rpc.paging import InvalidPageToken
 from services.segment.handlers import InvalidExpression

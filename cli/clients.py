@@ -1,0 +1,92 @@
+"""Calls to what runs in a home, with the administrator's key; or elsewhere, with a key that is given."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from cli.access import ADMIN, key_name
+from cli.home import Home
+from cli.running import Running
+from cli.secret_files import SecretFiles
+from libs.errors import FailedPrecondition
+from libs.rpc import Tls, open_channel
+from tessera.ingest.v1 import ingest_service_pb2_grpc
+from tessera.profile.v1 import profile_service_pb2_grpc
+from tessera.recommend.v1 import recommend_service_pb2_grpc
+from tessera.render.v1 import render_service_pb2_grpc
+from tessera.segment.v1 import segment_service_pb2_grpc
+
+API_KEY = "TESSERA_API_KEY"
+
+
+@dataclass(slots=True)
+class Clients:
+    """A stub for each service, connected when first used."""
+
+    running: Running
+    api_key: str
+    tls: Tls | None
+    _stack: AsyncExitStack
+    _deadline_seconds: float
+    _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    async def ingest(self) -> "ingest_service_pb2_grpc.IngestServiceAsyncStub":
+        """Collects, imports, keeps sources."""
+        return ingest_service_pb2_grpc.IngestServiceStub(await self._channel("ingest"))
+
+    async def profile(self) -> "profile_service_pb2_grpc.ProfileServiceAsyncStub":
+        """Knows people."""
+        return profile_service_pb2_grpc.ProfileServiceStub(await self._channel("profile"))
+
+    async def segment(self) -> "segment_service_pb2_grpc.SegmentServiceAsyncStub":
+        """Knows who is in what."""
+        return segment_service_pb2_grpc.SegmentServiceStub(await self._channel("segment"))
+
+    async def recommend(self) -> "recommend_service_pb2_grpc.RecommendServiceAsyncStub":
+        """Knows who may like what."""
+        return recommend_service_pb2_grpc.RecommendServiceStub(await self._channel("recommend"))
+
+    async def render(self) -> "render_service_pb2_grpc.RenderServiceAsyncStub":
+        """Makes messages."""
+        return render_service_pb2_grpc.RenderServiceStub(await self._channel("render"))
+
+    def _missing(self, service: str) -> str:
+        if self.running.process_id is None:
+            return f"{service.upper()}_ADDRESS is not set"
+        return "it was left out with --without"
+
+    async def _channel(self, service: str) -> grpc.aio.Channel:
+        if service not in self._channels:
+            there = self.running.services.get(service)
+            if there is None:
+                raise FailedPrecondition(f"{service} does not run here: {self._missing(service)}")
+            self._channels[service] = await self._stack.enter_async_context(
+                open_channel(
+                    there.grpc, api_key=self.api_key, tls=self.tls, deadline_seconds=self._deadline_seconds
+                )
+            )
+        return self._channels[service]
+
+
+@asynccontextmanager
+async def connect(folder: Path, deadline_seconds: float = 10.0) -> AsyncIterator[Clients]:
+    """Reach what runs in a home; FailedPrecondition where nothing does.
+
+    With TESSERA_API_KEY in the environment it is what <SERVICE>_ADDRESS name instead, over TLS where
+    TLS_CA_FILE says whom to trust.
+    """
+    key, tls = os.environ.get(API_KEY, ""), None
+    if key:
+        running = Running.told_by(os.environ)
+        files = (os.environ.get(name) for name in ("TLS_CERTIFICATE_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"))
+        tls = Tls.of(*(Path(file) if file else None for file in files))
+    else:
+        home = Home.at(folder)
+        running = Running.read(home)
+        key = SecretFiles(home.secrets).get(key_name(ADMIN))
+    async with AsyncExitStack() as stack:
+        yield Clients(running, key, tls, stack, deadline_seconds)

@@ -1,0 +1,205 @@
+"""`tessera messages`: what was sent to whom, and why; and what was not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from cli.clients import Clients, connect
+from cli.formats import as_dict, moment, word
+from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, line, out, pairs, print_json, run
+from libs.errors import Invalid, NotFound
+from tessera.render.v1 import render_service_pb2 as pb
+from tessera.render.v1.message_pb2 import DeliveryState, Message, Outcome
+
+app = typer.Typer(help="Messages, and decisions not to send one.", no_args_is_help=True)
+
+_STYLES = {
+    "pending": "cyan",
+    "leased": "cyan",
+    "acknowledged": "green",
+    "missed": "dim",
+    "suppressed": "yellow",
+    "withdrawn": "yellow",
+    "rejected": "bold red",
+    "failed": "bold red",
+}
+_BODY = ("html", "text", "headers")
+_NOTHING = DeliveryState.DELIVERY_STATE_UNSPECIFIED
+_POLL_SECONDS = 0.5
+
+
+@app.command("tail")
+def tail(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones until Ctrl-C.")] = False,
+    campaign: Annotated[str, typer.Option(help="Only this campaign's.")] = "",
+    outcome: Annotated[str, typer.Option(help="Only rendered, missed, suppressed or failed.")] = "",
+    delivery: Annotated[
+        str, typer.Option(help="Only pending, leased, acknowledged, rejected or withdrawn.")
+    ] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the last messages and decisions not to send, oldest first.
+
+    [bold]Examples[/bold]
+
+      tessera messages tail -f
+
+      tessera messages tail --outcome suppressed --json
+
+      tessera messages tail --delivery rejected
+    """
+    wanted = pb.ListMessagesRequest(page_size=limit, campaign_id=campaign)
+    if outcome:
+        try:
+            wanted.outcome = Outcome.Value(f"OUTCOME_{outcome.upper()}")
+        except ValueError:
+            raise Invalid("--outcome", "is rendered, missed, suppressed or failed") from None
+    if delivery:
+        try:
+            wanted.delivery_state = DeliveryState.Value(f"DELIVERY_STATE_{delivery.upper()}")
+        except ValueError:
+            raise Invalid("--delivery", "is pending, leased, acknowledged, rejected or withdrawn") from None
+    with suppress(KeyboardInterrupt):
+        run(_tail(home, wanted, follow, as_json))
+
+
+async def _tail(home: Path, wanted: pb.ListMessagesRequest, follow: bool, as_json: bool) -> None:
+    async with connect(home) as clients:
+        render = await clients.render()
+        first = list((await render.ListMessages(wanted)).messages)
+        for message in reversed(first):
+            _print_line(message, as_json)
+        if not first and not follow:
+            out.print("There are no messages yet.")
+        seen = {message.message_id for message in first}
+        while follow:
+            await asyncio.sleep(_POLL_SECONDS)
+            fresh = [m for m in (await render.ListMessages(wanted)).messages if m.message_id not in seen]
+            for message in reversed(fresh):
+                _print_line(message, as_json)
+            seen |= {message.message_id for message in fresh}
+
+
+def _print_line(message: Message, as_json: bool) -> None:
+    if as_json:
+        print_json(summary_of(message))
+        return
+    state = state_of(message)
+    text = Text()
+    text.append(f"{moment(message.create_time)[5:]}  {message.message_id[:8]}  ", "dim")
+    text.append(f"{state:<12} ", _STYLES.get(state, ""))
+    text.append(f"{message.campaign_id:<19} ")
+    text.append(f"{message.to or message.profile_id}  ", "cyan")
+    text.append(f"{message.subject}  " if message.subject else "")
+    text.append(message.outcome_reason, "dim")
+    line(text)
+
+
+def outcome_of(message: Message) -> str:
+    """The outcome as a word."""
+    return word(Outcome.Name(message.outcome), "OUTCOME")
+
+
+def delivery_of(message: Message) -> str:
+    """How the delivery stands, as a word."""
+    return word(DeliveryState.Name(message.delivery_state), "DELIVERY_STATE")
+
+
+def state_of(message: Message) -> str:
+    """What became of it so far: how the delivery stands where there is something to deliver."""
+    return outcome_of(message) if message.delivery_state == _NOTHING else delivery_of(message)
+
+
+def summary_of(message: Message) -> dict[str, object]:
+    """A message without its body."""
+    return {name: value for name, value in as_dict(message).items() if name not in _BODY}
+
+
+@app.command("show")
+def show(
+    message_id: Annotated[str, typer.Argument(help="The message's id, or its beginning.")],
+    html: Annotated[bool, typer.Option("--html", help="Print the HTML part and nothing else.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one message, and everything that it came from.
+
+    [bold]Examples[/bold]
+
+      tessera messages show 0197c1
+
+      tessera messages show 0197c1 --html > message.html
+    """
+
+    async def call() -> Message:
+        async with connect(home) as clients:
+            async for message in _all(clients):
+                if message.message_id.startswith(message_id):
+                    return message
+        raise NotFound(f"there is no message {message_id}")
+
+    message = run(call())
+    if as_json:
+        print_json(as_dict(message))
+        return
+    if html:
+        out.print(message.html, markup=False, soft_wrap=True)
+        return
+    shown = pairs()
+    for name, value in _facts(message):
+        shown.add_row(f"[bold]{name}[/bold]", Text(value))
+    out.print(shown)
+    if message.text:
+        out.print()
+        out.print(message.text, markup=False, soft_wrap=True)
+
+
+async def _all(clients: Clients) -> AsyncIterator[Message]:
+    render, token = await clients.render(), ""
+    while True:
+        page = await render.ListMessages(pb.ListMessagesRequest(page_size=500, page_token=token))
+        for message in page.messages:
+            yield message
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _facts(message: Message) -> list[tuple[str, str]]:
+    outcome, delivery = outcome_of(message), delivery_of(message)
+    # The reason is of what happened last.
+    reason = f": {message.outcome_reason}" if message.outcome_reason else ""
+    if message.delivery_state == _NOTHING:
+        outcome += reason
+    else:
+        delivery += reason
+    facts = [
+        ("message", message.message_id),
+        ("outcome", outcome),
+        ("delivery", delivery),
+        ("from", getattr(message, "from")),
+        ("to", message.to),
+        ("subject", message.subject),
+        ("preheader", message.preheader),
+        ("campaign", message.campaign_id),
+        (
+            "because of",
+            f"{message.definition_id} at {moment(message.cause_time)}, event {message.cause_id.hex()}",
+        ),
+        (
+            "template",
+            f"{message.template_id} version {message.template_version}" if message.template_id else "",
+        ),
+        ("model", f"version {message.model_version}" if message.model_version else ""),
+        ("profile", f"{message.profile_id} at revision {message.profile_revision}"),
+        ("rendered", moment(message.create_time)),
+        ("expires", moment(message.expire_time)),
+    ]
+    return [(name, value) for name, value in facts if value and value != "unspecified"]

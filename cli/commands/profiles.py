@@ -1,0 +1,190 @@
+"""`tessera profile` and `tessera segments`: who somebody is, and who is in what."""
+
+from typing import Annotated
+
+import orjson
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cli import people
+from cli.clients import connect
+from cli.formats import as_dict, json_text, moment, word
+from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
+from tessera.ingest.v1.event_pb2 import EventType
+from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1.profile_pb2 import Profile
+from tessera.segment.v1 import segment_service_pb2 as segment_pb
+from tessera.segment.v1.segment_pb2 import Membership, Segment, SegmentState
+
+profile_app = typer.Typer(help="Who somebody is.", no_args_is_help=True)
+segments_app = typer.Typer(help="Segments, and who is in them.", no_args_is_help=True)
+
+
+@profile_app.callback()
+def _profile() -> None:
+    """Who somebody is."""
+
+
+@profile_app.command("show")
+def show(
+    identifier: Annotated[str, typer.Argument(help="User id, email, phone, anonymous id or profile id.")],
+    events: Annotated[int, typer.Option("--events", "-n", min=0, max=500, help="How many events.")] = 10,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is known of a person: identifiers, traits, consent, segments, last events.
+
+    [bold]Examples[/bold]
+
+      tessera profile show ada@example.com
+
+      tessera profile show user-42 --events 50 --json
+    """
+
+    async def call() -> tuple[Profile, list[Membership], list[EventCollected]]:
+        async with connect(home) as clients:
+            person = await people.find(clients, identifier)
+            memberships: list[Membership] = []
+            if "segment" in clients.running.services:
+                answer = await (await clients.segment()).GetMemberships(
+                    segment_pb.GetMembershipsRequest(profile_ids=[person.profile_id])
+                )
+                memberships = list(answer.memberships)
+            request = profile_pb.ListEventsRequest(profile_id=person.profile_id, page_size=max(events, 1))
+            last = (await (await clients.profile()).ListEvents(request)).events
+            return person, memberships, list(last)[:events]
+
+    person, memberships, last = run(call())
+    if as_json:
+        print_json(
+            {
+                **as_dict(person),
+                "segments": [as_dict(membership) for membership in memberships],
+                "events": [as_dict(event) for event in last],
+            }
+        )
+        return
+    _print_profile(person, memberships)
+    if last:
+        out.print(f"\n[bold]last {len(last)} of {person.event_count:,} events[/bold]")
+        out.print(events_table(last))
+
+
+def _print_profile(person: Profile, memberships: list[Membership]) -> None:
+    shown = pairs()
+    shown.add_row("[bold]profile[/bold]", f"{person.profile_id}  [dim]revision {person.revision}[/dim]")
+    shown.add_row("since", moment(person.create_time))
+    for identifier in person.identifiers:
+        shown.add_row(people.KIND_WORDS[identifier.kind], Text(identifier.value))
+    if person.absorbed_profile_ids:
+        shown.add_row("absorbed", f"{len(person.absorbed_profile_ids)} other profiles")
+    for name, value in orjson.loads(person.traits_json or b"{}").items():
+        shown.add_row(
+            f"[dim]trait[/dim] {name}",
+            Text(value if isinstance(value, str) else orjson.dumps(value).decode()),
+        )
+    for purpose, granted in sorted(person.consent.items()):
+        state = "[green]granted[/green]" if granted else "[red]denied[/red]"
+        shown.add_row(f"[dim]consent[/dim] {purpose}", state)
+    for membership in memberships:
+        shown.add_row(
+            "[dim]in segment[/dim]",
+            f"{membership.segment_id}  [dim]since {moment(membership.enter_time)}[/dim]",
+        )
+    out.print(shown)
+
+
+def events_table(events: list[EventCollected]) -> Table:
+    """Events, one a line."""
+    shown = table("time", "source", "event", "properties")
+    for column in shown.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    # The rest of the line is for the properties, and what does not fit is cut.
+    shown.expand, shown.columns[3].ratio = True, 1
+    for event in events:
+        kind = word(EventType.Name(event.type), "EVENT_TYPE")
+        name = event.name if kind == "track" else f"{kind} {event.name}".strip()
+        content = event.traits_json if kind == "identify" else event.properties_json
+        shown.add_row(moment(event.event_time), event.source_id, name, Text(json_text(content), style="dim"))
+    return shown
+
+
+@segments_app.command("list")
+def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List all segments with their sizes."""
+
+    async def call() -> list[Segment]:
+        async with connect(home) as clients:
+            return list(
+                (await (await clients.segment()).ListSegments(segment_pb.ListSegmentsRequest())).segments
+            )
+
+    segments = run(call())
+    if as_json:
+        print_json([as_dict(segment) for segment in segments])
+        return
+    if not segments:
+        out.print("There are no segments yet: tessera apply examples/shop")
+        return
+    out.print(segments_table(segments))
+
+
+def segments_table(segments: list[Segment]) -> Table:
+    """Segments, one a line."""
+    shown = table("segment", "people", "", "rule", right=frozenset({"people"}))
+    for segment in segments:
+        state = word(SegmentState.Name(segment.state), "SEGMENT_STATE")
+        note = "" if state == "active" else f"[yellow]{state}[/yellow]"
+        shown.add_row(
+            segment.segment_id, f"{segment.member_count:,}", note, Text(segment.expression, style="dim")
+        )
+    return shown
+
+
+@segments_app.command("members")
+def members(
+    segment_id: Annotated[str, typer.Argument(help="The segment.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List people in a segment.
+
+    [bold]Example[/bold]
+
+      tessera segments members loyal-customers -n 100 --json
+    """
+
+    async def call() -> tuple[list[Membership], dict[str, Profile]]:
+        found: list[Membership] = []
+        async with connect(home) as clients:
+            segment, profile = await clients.segment(), await clients.profile()
+            token = ""
+            while len(found) < limit:
+                request = segment_pb.ListMembersRequest(
+                    segment_id=segment_id, page_size=min(limit - len(found), 1000), page_token=token
+                )
+                page = await segment.ListMembers(request)
+                found += page.memberships
+                token = page.next_page_token
+                if not token:
+                    break
+            known: dict[str, Profile] = {}
+            if found and not as_json:
+                ids = [membership.profile_id for membership in found[:1000]]
+                answer = await profile.BatchGetProfiles(profile_pb.BatchGetProfilesRequest(profile_ids=ids))
+                known = dict(answer.profiles)
+        return found, known
+
+    found, known = run(call())
+    if as_json:
+        print_json([as_dict(membership) for membership in found])
+        return
+    shown = table("profile", "known as", "since")
+    for membership in found:
+        person = known.get(membership.profile_id)
+        name = person.identifiers[0].value if person and person.identifiers else ""
+        shown.add_row(membership.profile_id, Text(name), moment(membership.enter_time))
+    out.print(shown if found else f"Nobody is in {segment_id}.")
