@@ -16,7 +16,7 @@ from cli.replay.shop_visits import BACKEND, WEBSITE, Outcome, Visit
 from libs.errors import Invalid
 
 PEOPLE = 2000
-EXAMPLES = Path(__file__).parents[3] / "examples" / "shop"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "shop"
 
 _HOUR_WEIGHTS = (1, 1, 1, 1, 1, 2, 4, 7, 9, 10, 10, 10, 12, 11, 9, 9, 9, 10, 12, 15, 17, 15, 9, 4)
 _WEEKDAY_CHANCES = (0.85, 0.7, 0.75, 0.8, 0.7, 0.9, 1.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from libs import expressions as rules
+from libs import expressions
 from libs.expressions import Feature, RuleError, Series, parse_rule
 from tests.unit.libs.expressions.samples import holds
 
@@ -386,7 +386,7 @@ def test_an_error_survives_pickling() -> None:
 
 
 def test_the_rule_language_needs_nothing_but_python() -> None:
-    package = Path(rules.__file__).parent
+    package = Path(expressions.__file__).parent
     imported = set()
     for path in package.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
