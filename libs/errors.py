@@ -6,6 +6,7 @@ TesseraError
 │   ├── Malformed        it has not the form that was asked for
 │   └── TooLarge         it is longer, or there is more of it, than is allowed
 ├── NotFound             there is no such thing
+├── AlreadyExists        there is one of this name already
 ├── Conflict             it exists, but differently; or it changed meanwhile
 ├── FailedPrecondition   right in itself, but not in the present state
 ├── Unauthenticated      nobody known is calling
@@ -25,6 +26,8 @@ class TesseraError(Exception):
     """Something a caller can act on: a stable reason, a sentence, and the values in it."""
 
     reason: ClassVar[str] = "UNKNOWN"
+    retry_seconds: ClassVar[float | None] = None
+    """After how long the same call may succeed; None where trying again changes nothing."""
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message)
@@ -67,6 +70,12 @@ class NotFound(TesseraError):
     reason = "NOT_FOUND"
 
 
+class AlreadyExists(TesseraError):
+    """There is one of this name already."""
+
+    reason = "ALREADY_EXISTS"
+
+
 class Conflict(TesseraError):
     """It exists, but differently; or it changed meanwhile."""
 
@@ -107,12 +116,14 @@ class ResourceExhausted(TesseraError):
     """Too much at once: try later."""
 
     reason = "RESOURCE_EXHAUSTED"
+    retry_seconds = 2.0
 
 
 class Unavailable(TesseraError):
     """Something that is needed does not answer: try again."""
 
     reason = "UNAVAILABLE"
+    retry_seconds = 1.0
 
 
 class Contended(Unavailable):

@@ -10,6 +10,7 @@ from typing import Literal
 
 import orjson
 import structlog
+from google.protobuf.message import Message
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from libs.repeats import Repeats
@@ -77,6 +78,21 @@ def _named(service: str) -> Processor:
     return add_names
 
 
+def _without_content(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A message of a contract may hold personal data or a secret: a line has its type and no more."""
+    return {name: _type_of_message(value) for name, value in event.items()}
+
+
+def _type_of_message(value: object) -> object:
+    if isinstance(value, Message):
+        return value.DESCRIPTOR.full_name
+    if isinstance(value, dict):
+        return {name: _type_of_message(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_type_of_message(inner) for inner in value]
+    return value
+
+
 def _json(value: object, **_: object) -> str:
     return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
 
@@ -111,6 +127,7 @@ def configure_logs(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _named(service),
+            _without_content,
             structlog.processors.StackInfoRenderer(),
             *_renderers(as_json),
         ],

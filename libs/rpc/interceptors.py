@@ -23,7 +23,7 @@ from libs.rpc.access_log import Line
 from libs.rpc.calls import AUTHORIZATION_KEY, REQUEST_ID_KEY, TRACEPARENT_KEY, Caller
 from libs.rpc.masking import mask_personal
 from libs.rpc.permissions import PUBLIC, ApiKeys, admit
-from libs.rpc.status import DETAILS_KEY, INTERNAL, TOO_LATE, Refusal, refusal
+from libs.rpc.status import DETAILS_KEY, INTERNAL, TOO_LATE, Refusal, domain_of, refusal
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -151,10 +151,11 @@ class Guard(grpc.aio.ServerInterceptor):
             raise
         except Exception as error:
             too_late = isinstance(error, TimeoutError) and deadline.expired()
-            refused = TOO_LATE if too_late else refusal(error)
+            refused = TOO_LATE if too_late else refusal(error, domain_of(path))
             line.error = error if refused is INTERNAL else None
             if refused is INTERNAL and self._is_transient(error):
-                refused = refusal(Unavailable("something that the service needs does not answer: try again"))
+                unavailable = Unavailable("something that the service needs does not answer: try again")
+                refused = refusal(unavailable, domain_of(path))
             line.code, line.reason = refused.code, refused.reason
             return None, refused
         line.code = _code(context)

@@ -1,8 +1,9 @@
 """The one table between our errors and gRPC's status codes, and both ways across it.
 
 A status carries `google.rpc.Status` in `grpc-status-details-bin`, with one `google.rpc.ErrorInfo`:
-`reason` is the error's, `domain` is `tessera`, `metadata` holds the values in the message. Where a
-field is wrong, a `google.rpc.BadRequest` names it too, for tools that know nothing of us.
+`reason` is the error's, `domain` names the service, such as `ingest.tessera`, `metadata` holds the values
+in the message. Where a field is wrong, a `google.rpc.BadRequest` names it too, for tools that know nothing
+of us; where the same call may succeed later, a `google.rpc.RetryInfo` says after how long.
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from grpc import StatusCode
 
@@ -24,6 +26,7 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 STATUS_OF: Final[dict[type[TesseraError], StatusCode]] = {
     errors.Invalid: StatusCode.INVALID_ARGUMENT,
     errors.NotFound: StatusCode.NOT_FOUND,
+    errors.AlreadyExists: StatusCode.ALREADY_EXISTS,
     errors.Conflict: StatusCode.ABORTED,
     errors.FailedPrecondition: StatusCode.FAILED_PRECONDITION,
     errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
@@ -57,7 +60,13 @@ INTERNAL: Final = Refusal(StatusCode.INTERNAL, "internal error")
 TOO_LATE: Final = Refusal(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
 
 
-def refusal(error: Exception) -> Refusal:
+def domain_of(path: str) -> str:
+    """The domain of the errors of a method, by its path: `/tessera.ingest.v1.X/Y` is `ingest.tessera`."""
+    package = path.strip("/").partition("/")[0].split(".")
+    return f"{package[1]}.{DOMAIN}" if package[0] == DOMAIN and len(package) > 1 else DOMAIN
+
+
+def refusal(error: Exception, domain: str = DOMAIN) -> Refusal:
     """Return the status that tells the caller of `error`; `INTERNAL` where it is not one of ours."""
     code = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
     if code is None or not isinstance(error, TesseraError):
@@ -65,11 +74,15 @@ def refusal(error: Exception) -> Refusal:
     message = _cut(error.message, _MESSAGE_BYTES)
     values = {name: _cut(value, _VALUE_BYTES) for name, value in list(error.metadata.items())[:_VALUES]}
     status = Status(code=code.value[0], message=message)
-    status.details.add().Pack(ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=values))
+    status.details.add().Pack(ErrorInfo(reason=error.reason, domain=domain, metadata=values))
     if isinstance(error, errors.Invalid):
         problem = _cut(error.problem, _MESSAGE_BYTES)
         violation = BadRequest.FieldViolation(field=values["field"], description=problem)
         status.details.add().Pack(BadRequest(field_violations=[violation]))
+    if error.retry_seconds is not None:
+        seconds, rest = divmod(error.retry_seconds, 1)
+        delay = Duration(seconds=int(seconds), nanos=int(rest * 1_000_000_000))
+        status.details.add().Pack(RetryInfo(retry_delay=delay))
     return Refusal(code, message, error.reason, status.SerializeToString())
 
 
@@ -106,5 +119,5 @@ def _infos(rpc_error: grpc.aio.AioRpcError) -> Iterator[ErrorInfo]:
             return
         for detail in status.details:
             info = ErrorInfo()
-            if detail.Unpack(info) and info.domain == DOMAIN:
+            if detail.Unpack(info) and info.domain.rpartition(".")[2] == DOMAIN:
                 yield info

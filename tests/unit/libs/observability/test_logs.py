@@ -10,6 +10,7 @@ import structlog
 from libs.observability import configure_logs
 from libs.observability.logs import RateLimit
 from libs.repeats import Repeats
+from tessera.profile.v1 import profile_pb2
 
 
 def test_a_line_is_json_with_its_context(lines: Any) -> None:
@@ -42,6 +43,15 @@ def test_the_standard_librarys_loggers_write_the_same_lines(lines: Any) -> None:
         "service": "profile",
         "request_id": "r1",
     } == {key: value for key, value in line.items() if key != "timestamp"}
+
+
+def test_a_contracts_message_is_logged_by_its_type_alone(lines: Any) -> None:
+    source = profile_pb2.Identifier(value="ann@example.com")
+    structlog.get_logger("ours").info("answered", identifier=source, several=[source], named={"one": source})
+    (line,) = lines()
+
+    assert "tessera.profile.v1.Identifier" == line["identifier"] == line["several"][0] == line["named"]["one"]
+    assert "ann" not in str(line)
 
 
 @pytest.mark.parametrize("logger", [structlog.get_logger("ours"), logging.getLogger("theirs")])

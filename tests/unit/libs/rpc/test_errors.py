@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc import StatusCode
 from grpc_status import rpc_status
 
@@ -22,6 +22,7 @@ from tests.unit.libs.rpc.conftest import Pauses
 EACH_ERROR = [
     (errors.Invalid("user.email", "has no @"), StatusCode.INVALID_ARGUMENT),
     (errors.NotFound("no profile 7", profile_id=7), StatusCode.NOT_FOUND),
+    (errors.AlreadyExists("there is a profile 7", profile_id=7), StatusCode.ALREADY_EXISTS),
     (errors.Conflict("it has changed", revision=3), StatusCode.ABORTED),
     (errors.FailedPrecondition("not yet", revision=3), StatusCode.FAILED_PRECONDITION),
     (errors.Unauthenticated("who are you?"), StatusCode.UNAUTHENTICATED),
@@ -52,8 +53,29 @@ async def test_an_error_arrives_as_it_was_raised(
     actual = rpc.error_from(failed.value)
 
     assert code is failed.value.code()
-    assert (error.reason, "tessera", error.metadata) == (info.reason, info.domain, dict(info.metadata))
+    assert (error.reason, "profile.tessera", error.metadata) == (
+        info.reason,
+        info.domain,
+        dict(info.metadata),
+    )
     assert (type(error), error.message, error.metadata) == (type(actual), actual.message, actual.metadata)
+
+
+@pytest.mark.parametrize("error", [errors.ResourceExhausted("slower"), errors.Unavailable("no database")])
+async def test_what_may_succeed_later_tells_after_how_long(
+    profiles: Any, stub: Any, request_: Any, error: errors.TesseraError
+) -> None:
+    async def get(_: Any) -> Any:
+        raise error
+
+    profiles.get = get
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub.GetProfile(request_)
+    status = rpc_status.from_call(failed.value)
+    told = RetryInfo()
+
+    assert status.details[-1].Unpack(told)
+    assert error.retry_seconds == told.retry_delay.ToTimedelta().total_seconds()
 
 
 async def test_an_invalid_field_keeps_its_name_and_problem(profiles: Any, stub: Any, request_: Any) -> None:

@@ -12,6 +12,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 PERMISSION_FIELD_NUMBER: _builtins.int
 PERSONAL_FIELD_NUMBER: _builtins.int
+SECRET_FIELD_NUMBER: _builtins.int
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
 """The permission that the caller's key must hold, such as `profile.read`.
 `public` admits every caller: the method authenticates by itself.
@@ -19,3 +20,5 @@ A server refuses to start with a method that names none.
 """
 personal: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The field holds personal data: masked for callers without `pii.read`."""
+secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The field holds a secret, such as a write key: it is shown to whom it is made for, and never logged."""
