@@ -11,7 +11,7 @@ from cli.commands import (
     apply,
     dead_letters,
     demo,
-    events,
+    imports,
     keys,
     messages,
     profiles,
@@ -42,7 +42,7 @@ app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("status")(status.status)
 app.command("apply")(apply.apply_folder)
-app.command("import")(events.import_file)
+app.command("import")(imports.import_file)
 app.command("train")(training.train)
 app.command("rejected")(sources.rejected)
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -1,0 +1,323 @@
+"""`tessera import`: old events from files."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Annotated, NamedTuple
+
+import grpc
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from cli.clients import Clients, connect
+from cli.imports.columns import Asked
+from cli.imports.csv_rows import DELIMITERS
+from cli.imports.events import Line, json_lines, open_table
+from cli.imports.files import is_table, open_file
+from cli.imports.shared_addresses import SharedAddresses
+from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, err, out, print_json, run, table
+from libs.errors import Conflict, Invalid, TesseraError
+from libs.rpc import error_from
+from tessera.ingest.v1 import ingest_service_pb2 as pb
+from tessera.ingest.v1.event_pb2 import SourceKind
+
+_BATCH_EVENTS = 1000
+# The server takes 4 MB at once.
+_BATCH_BYTES = 3_000_000
+_LISTED = 20
+_KEPT = 1000
+
+Read = Callable[[IO[bytes]], Iterator[Line]]
+
+
+class Refused(NamedTuple):
+    """A row that was not imported."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of a file: each of its `lines` that holds anything is `accepted` or `rejected`."""
+
+    file: str
+    source: str
+    lines: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    seconds: float = 0.0
+    columns_left_out: list[str] = field(default_factory=list)
+    rejections: list[Refused] = field(default_factory=list)
+    """The first thousand."""
+
+    def refuse(self, line: int, reason: str) -> None:
+        """Count a row, and keep it while there are few."""
+        self.rejected += 1
+        if len(self.rejections) < _KEPT:
+            self.rejections.append(Refused(line, reason))
+
+
+def import_file(
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines, or CSV (.csv, .tsv); also .gz or .zst.", metavar="FILE")
+    ],
+    source: Annotated[str, typer.Option(help="The source that the events count as.")] = "import",
+    maps: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="CSV: which column holds what, as target=column.", show_default=False),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="CSV: what all rows share, as target=value.", show_default=False),
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            help="CSV: what is not a text, as target=number or target=boolean.",
+            show_default=False,
+        ),
+    ] = None,
+    ignored: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", help="CSV: a column to leave out without asking.", show_default=False),
+    ] = None,
+    yes: Annotated[
+        list[str] | None,
+        typer.Option("--yes", help="CSV: a word for yes, beside true, yes and 1.", show_default=False),
+    ] = None,
+    no: Annotated[
+        list[str] | None,
+        typer.Option("--no", help="CSV: a word for no, beside false, no and 0.", show_default=False),
+    ] = None,
+    encoding: Annotated[
+        str,
+        typer.Option(
+            help="What the file's text is encoded in, such as cp1252. Unless said: UTF-8, or what a mark at "
+            "its beginning tells.",
+            show_default=False,
+        ),
+    ] = "",
+    delimiter: Annotated[
+        str,
+        typer.Option(
+            help="CSV: comma, semicolon, tab or pipe. Unless said: what the first line has most of.",
+            show_default=False,
+        ),
+    ] = "",
+    multiline: Annotated[
+        bool, typer.Option("--multiline", help="CSV: quoted values may hold lines that look like rows.")
+    ] = False,
+    shared_addresses: Annotated[
+        bool,
+        typer.Option(
+            "--shared-addresses", help="Import rows that give one address to several people: all lose it."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check the whole file, and send nothing.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Import old events from a file.
+
+    Old events enter people into segments, but mail nobody about the past. Each row is imported, or told
+    with its line and the reason. An import can be repeated, whole or after an interruption: events that
+    are there already count once.
+
+    JSON lines are calls of Segment's API, one a line.
+
+    CSV names its columns in the first line. Targets of columns are userId, anonymousId, email, phone,
+    type, event, timestamp, messageId, traits.…, properties.…, context.…, and for what a person allows
+    consent.<purpose> and refusal.<purpose>; columns with such a name need no --map. A row with an event
+    is a track call, one without identifies a person. Values stay texts, so 1.10 stays 1.10: --type makes
+    a column numbers, which sums need, or booleans.
+
+    [bold]Examples[/bold]
+
+      tessera import history.jsonl.gz --source backend
+
+      tessera import orders.csv --set event="Order Completed" --map userId=Customer --map timestamp=Date
+      --map properties.revenue=Total --type properties.revenue=number
+
+      tessera import people.csv --map userId=id --map traits.first_name=Name --map
+      consent.email_marketing=Newsletter --yes ja --no nein --set timestamp=2026-01-31
+    """
+    summary = Summary(str(file), source)
+    asked = Asked(maps or (), sets or (), types or (), ignored or (), yes or (), no or ())
+    read = _reader(file, asked, encoding, _delimiter(delimiter), multiline, summary)
+    started = time.monotonic()
+    with _progress(as_json) as progress:
+        shared = _look_through(file, read, progress)
+        if shared_addresses:
+            shared = SharedAddresses()
+        elif shared.count and not as_json:
+            err.print(
+                f"[yellow]addresses that belong to several user ids in this file: {shared.count:,}; "
+                "the rows with them are not imported[/yellow]"
+            )
+        lines = _Lines(read, shared, summary)
+        if dry_run:
+            _check(file, lines, summary, progress)
+        else:
+            _import(file, lines, summary, home, progress)
+    summary.seconds = round(time.monotonic() - started, 2)
+    summary.rejections.sort()
+    _report(summary, as_json, dry_run)
+    if summary.rejected and not summary.accepted:
+        raise typer.Exit(1)
+
+
+def _delimiter(name: str) -> str:
+    if name and name not in DELIMITERS and name not in DELIMITERS.values():
+        raise Invalid("--delimiter", f"is {', '.join(DELIMITERS)}, not {name!r}")
+    return DELIMITERS.get(name, name)
+
+
+def _reader(
+    file: Path, asked: Asked, encoding: str, delimiter: str, multiline: bool, summary: Summary
+) -> Read:
+    if not is_table(file):
+        return lambda unpacked: json_lines(unpacked, file.name, encoding)
+    opened = open_table(file, asked, encoding, delimiter, multiline)
+    summary.columns_left_out = list(opened.mapped.unused)
+    if summary.columns_left_out:
+        err.print(f"[dim]columns that are not imported: {', '.join(summary.columns_left_out)}[/dim]")
+    return lambda unpacked: opened.lines(unpacked, file.name)
+
+
+def _look_through(file: Path, read: Read, progress: Progress) -> SharedAddresses:
+    """Read all of the file before anything of it is sent."""
+    shared = SharedAddresses()
+    task = progress.add_task(f"reading {file.name}", total=file.stat().st_size)
+    with open_file(file) as (raw, unpacked):
+        for number, line in enumerate(read(unpacked)):
+            shared.note(line)
+            if number % _BATCH_EVENTS == 0:
+                progress.update(task, completed=raw.tell())
+    progress.remove_task(task)
+    return shared
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The events of a file; what is none is counted and told."""
+
+    read: Read
+    shared: SharedAddresses
+    summary: Summary
+
+    def of(self, unpacked: IO[bytes]) -> Iterator[Line]:
+        """Those to send."""
+        for line in self.read(unpacked):
+            self.summary.lines += 1
+            problem = line.problem or self.shared.problem(line)
+            if problem:
+                self.summary.refuse(line.number, problem)
+            else:
+                yield line
+
+
+def _check(file: Path, lines: _Lines, summary: Summary, progress: Progress) -> None:
+    task = progress.add_task(f"checking {file.name}", total=file.stat().st_size)
+    with open_file(file) as (raw, unpacked):
+        for batch in _batches(lines.of(unpacked)):
+            summary.accepted += len(batch)
+            progress.update(task, completed=raw.tell())
+
+
+def _import(file: Path, lines: _Lines, summary: Summary, home: Path, progress: Progress) -> None:
+    size = file.stat().st_size
+
+    async def work() -> None:
+        async with connect(home, deadline_seconds=60) as clients:
+            await _ensure_source(clients, summary.source)
+            task = progress.add_task(f"sending {file.name}", total=size)
+            with open_file(file) as (raw, unpacked):
+                for batch in _batches(lines.of(unpacked)):
+                    await _send(clients, batch, summary)
+                    progress.update(task, completed=raw.tell())
+
+    try:
+        run(work())
+    except TesseraError as error:
+        if not summary.accepted:
+            raise
+        raise TesseraError(
+            f"{error.message}\n{summary.accepted:,} events are stored; run the same command again to go on: "
+            "what is there already counts once"
+        ) from None
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        assert line.event is not None
+        more = line.event.ByteSize()
+        if batch and (len(batch) == _BATCH_EVENTS or size + more > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += more
+    if batch:
+        yield batch
+
+
+async def _ensure_source(clients: Clients, source: str) -> None:
+    ingest = await clients.ingest()
+    wanted = pb.Source(source_id=source, kind=SourceKind.SOURCE_KIND_SERVER)
+    try:
+        await ingest.CreateSource(pb.CreateSourceRequest(source=wanted))
+    except grpc.aio.AioRpcError as error:
+        # It exists with settings of its own: then it is meant.
+        if not isinstance(error_from(error), Conflict):
+            raise
+
+
+async def _send(clients: Clients, batch: list[Line], summary: Summary) -> None:
+    events = [line.event for line in batch if line.event]
+    request = pb.ImportEventsRequest(source_id=summary.source, events=events)
+    answer = await (await clients.ingest()).ImportEvents(request)
+    summary.accepted += answer.accepted
+    for rejection in answer.rejections:
+        summary.refuse(batch[rejection.index].number, f"{rejection.field}: {rejection.reason}")
+
+
+def _progress(as_json: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=as_json or not err.is_terminal,
+    )
+
+
+def _report(summary: Summary, as_json: bool, dry_run: bool) -> None:
+    if as_json:
+        print_json({**asdict(summary), "rejections": [one._asdict() for one in summary.rejections]})
+        return
+    if dry_run:
+        out.print(f"{summary.accepted:,} of {summary.lines:,} rows can be imported; nothing was sent")
+    else:
+        rate = summary.accepted / summary.seconds if summary.seconds else 0
+        out.print(
+            f"{summary.accepted:,} of {summary.lines:,} rows imported as source {summary.source} "
+            f"in {summary.seconds:.1f} s ({rate:,.0f}/s)"
+        )
+    if not summary.rejections:
+        return
+    out.print(f"\n[yellow]{summary.rejected:,} rejected:[/yellow]")
+    shown = table("line", "reason", right=frozenset({"line"}))
+    for refused in summary.rejections[:_LISTED]:
+        shown.add_row(str(refused.line), Text(refused.reason))
+    out.print(shown)
+    if summary.rejected > _LISTED:
+        out.print(f"[dim]… and {summary.rejected - _LISTED:,} more: --json lists a thousand[/dim]")

@@ -1,0 +1,167 @@
+"""Rows and lines as events of the contract."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from cli.imports.columns import Asked, Mapped, mapping
+from cli.imports.csv_rows import delimiter_of, rows
+from cli.imports.files import TextLine, open_file, text_lines
+from libs.errors import Invalid
+from tessera.ingest.v1.event_pb2 import Event, EventType
+
+_TYPES = {
+    "identify": EventType.EVENT_TYPE_IDENTIFY,
+    "track": EventType.EVENT_TYPE_TRACK,
+    "page": EventType.EVENT_TYPE_PAGE,
+    "screen": EventType.EVENT_TYPE_SCREEN,
+    "group": EventType.EVENT_TYPE_GROUP,
+    "alias": EventType.EVENT_TYPE_ALIAS,
+}
+_TEXTS = {
+    "messageId": "message_id",
+    "userId": "user_id",
+    "anonymousId": "anonymous_id",
+    "previousId": "previous_id",
+    "groupId": "group_id",
+    "email": "email",
+    "phone": "phone",
+}
+_OBJECTS = ("properties", "traits", "context")
+_EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the file as an event, or why it is none."""
+
+    number: int
+    event: Event | None
+    problem: str = ""
+
+
+def json_lines(file: IO[bytes], name: str, encoding: str = "") -> Iterator[Line]:
+    """The calls of a file of JSON lines."""
+    for line in text_lines(file, encoding):
+        if line.problem:
+            yield Line(line.number, None, line.problem)
+        elif line.text.strip():
+            yield _json_line(line, name)
+
+
+def _json_line(line: TextLine, name: str) -> Line:
+    try:
+        call = orjson.loads(line.text)
+        if not isinstance(call, dict):
+            raise Invalid("line", "is no JSON object")
+        raw = line.text.strip().encode()
+        return Line(line.number, event_of(call, _message_id(name, line.number, raw)))
+    except orjson.JSONDecodeError as error:
+        return Line(line.number, None, f"is not valid JSON: {error}")
+    except Invalid as error:
+        return Line(line.number, None, error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A CSV file: how it is read, and what its columns mean."""
+
+    encoding: str
+    delimiter: str
+    columns: int
+    first_row: int
+    """The line behind the one that names the columns."""
+    multiline: bool
+    mapped: Mapped
+
+    def lines(self, file: IO[bytes], name: str) -> Iterator[Line]:
+        """The calls of the file."""
+        body = (line for line in text_lines(file, self.encoding) if line.number >= self.first_row)
+        for row in rows(body, self.delimiter, self.columns, self.multiline):
+            if row.problem:
+                yield Line(row.line, None, row.problem)
+                continue
+            try:
+                yield Line(row.line, self._event(row.values, name, row.line))
+            except Invalid as error:
+                yield Line(row.line, None, error.message)
+
+    def _event(self, values: Sequence[str], name: str, number: int) -> Event:
+        call = self.mapped.call(values)
+        event = event_of(call, _message_id(name, number, orjson.dumps(values)))
+        event.consent.update(call.get("consent", {}))
+        return event
+
+
+def open_table(
+    path: Path, asked: Asked, encoding: str = "", delimiter: str = "", multiline: bool = False
+) -> Table:
+    """Read the first line of a CSV file, and match its columns; Invalid where that can't be done.
+
+    Without a delimiter it is the one that the first line has most of, or names as Excel does: `sep=;`.
+    """
+    with open_file(path) as (_, file):
+        lines = text_lines(file, encoding)
+        first = _first_with_text(lines)
+        if told := _EXCEL.fullmatch(first.text):
+            delimiter, first = delimiter or told[1], _first_with_text(lines)
+        chosen = delimiter or delimiter_of(first.text)
+        read = [first]
+
+        def noted() -> Iterator[TextLine]:
+            yield first
+            for line in lines:
+                read.append(line)
+                yield line
+
+        header = next(rows(noted(), chosen))
+    if header.problem:
+        raise Invalid("FILE", f"line {header.line}, which names the columns: {header.problem}")
+    mapped = mapping(header.values, asked)
+    return Table(encoding, chosen, len(header.values), read[-1].number + 1, multiline, mapped)
+
+
+def _first_with_text(lines: Iterator[TextLine]) -> TextLine:
+    for line in lines:
+        if line.problem or line.text.strip():
+            return line
+    raise Invalid("FILE", "is empty: its first line names the columns")
+
+
+def event_of(call: Mapping[str, Any], message_id: str) -> Event:
+    """A Segment call as the contract's event; `message_id` is for one that has none."""
+    kind = call.get("type") or ("track" if call.get("event") else "identify")
+    if kind not in _TYPES:
+        raise Invalid("type", f"is none of {', '.join(_TYPES)}: {kind!r}")
+    event = Event(type=_TYPES[kind], message_id=message_id)
+    for name, field in _TEXTS.items():
+        if call.get(name) not in (None, ""):
+            setattr(event, field, str(call[name]))
+    event.name = str(call.get("event" if kind == "track" else "name") or "")
+    if text := call.get("originalTimestamp") or call.get("timestamp"):
+        event.timestamp.FromDatetime(_time(text))
+    for name in _OBJECTS:
+        if call.get(name) is not None:
+            setattr(event, f"{name}_json", orjson.dumps(call[name]))
+    return event
+
+
+def _time(text: object) -> datetime:
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise Invalid(
+            "timestamp", f"is not an ISO 8601 time such as 2026-01-31T12:00:00Z: {text!r}"
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _message_id(name: str, number: int, raw: bytes) -> str:
+    """The same for the same line of the same file, so that an import can be repeated harmlessly."""
+    return "import-" + hashlib.blake2b(f"{name}\0{number}\0".encode() + raw, digest_size=16).hexdigest()
