@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from libs import lifecycle, rpc
 from libs.database import Database, Schema, is_transient, open_database, prepare_schemas
+from libs.database.tables import Sweep
 from libs.lifecycle import Component
 from libs.messaging import EventLog
 from libs.messaging import schema as log_schema
@@ -33,6 +34,7 @@ class Foundations:
 
     settings: ServiceSettings
     role: Role
+    schema: Schema
     database: Database
     event_log: EventLog
 
@@ -59,9 +61,15 @@ class Foundations:
             is_transient=is_transient,
         )
         await server.start()
-        kept = upkeep(self.database, self.event_log, settings) if self.role in ("relay", "all") else ()
         metrics = serve_metrics(settings.metrics_address)
-        await lifecycle.run_until_stopped(server, metrics, *kept, *components)
+        await lifecycle.run_until_stopped(server, metrics, *self._upkeep(), *components)
+
+    def _upkeep(self) -> Sequence[Component]:
+        """What keeps the log and the tables in order, beside the relay."""
+        if self.role not in ("relay", "all"):
+            return ()
+        sweep = Sweep(self.database, self.schema.tables)
+        return (*upkeep(self.database, self.event_log, self.settings), sweep)
 
     @property
     def tls(self) -> rpc.Tls | None:
@@ -84,7 +92,7 @@ async def open_foundations(
     ):
         if role in ("all", "migrate"):
             await event_log.declare(owned_by(service))
-        yield Foundations(settings, role, database, event_log)
+        yield Foundations(settings, role, schema, database, event_log)
 
 
 def main(

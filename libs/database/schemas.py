@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 
 from libs.database.connection import open_connection
+from libs.database.tables import Kept
 
 # Members of this role share the event log's tables where all services share one PostgreSQL.
 SHARED_OWNER = "tessera_log"
@@ -26,6 +27,8 @@ class Schema:
     name: str
     folder: Path
     owner: str | None = None
+    tables: tuple[Kept, ...] = ()
+    """How long the rows of its tables are kept: every table has a line."""
 
     @property
     def newest(self) -> str:
