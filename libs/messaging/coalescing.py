@@ -45,7 +45,7 @@ class Coalescer(Generic[Item]):
             self._running = asyncio.create_task(self._run())
         return done
 
-    def _take(self) -> list[tuple[Sequence[Item], asyncio.Future[None]]]:
+    def _next_callers(self) -> list[tuple[Sequence[Item], asyncio.Future[None]]]:
         """The next callers to store for; those that gave up meanwhile are left out."""
         taken: list[tuple[Sequence[Item], asyncio.Future[None]]] = []
         size = 0
@@ -58,7 +58,7 @@ class Coalescer(Generic[Item]):
         return taken
 
     async def _run(self) -> None:
-        while together := self._take():
+        while together := self._next_callers():
             try:
                 await self._store([item for items, _ in together for item in items])
             except BaseException as error:  # every caller must hear of it, whatever it is

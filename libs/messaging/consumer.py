@@ -10,8 +10,8 @@ from libs.database import Database
 from libs.lifecycle import pause
 from libs.messaging.handling import ConsumerSettings, Handler
 from libs.messaging.log import EventLog, Subscription, TopicMissing
-from libs.messaging.retrying import BackOff
-from libs.messaging.worker import Worker, passes
+from libs.messaging.retrying import BackOff, passes
+from libs.messaging.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -26,20 +26,24 @@ class Consumer:
         settings: ConsumerSettings,
         handler: Callable[[], Handler],
     ) -> None:
+        """ValueError where a topic does not declare the group as a reader: nothing would be kept for it."""
+        every = (*settings.topics, *settings.background)
+        if undeclared := [topic.name for topic in every if settings.group not in topic.readers]:
+            raise ValueError(f"{settings.group} is no declared reader of {', '.join(undeclared)}")
         self._database = database
         self._log = event_log
         self._settings = settings
+        self._topics = every
         self._handler = handler
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Consume until asked to stop; the batches in hand are finished."""
         settings = self._settings
-        every = (*settings.topics, *settings.background)
         back_off = BackOff()
         patient_until = time.monotonic() + settings.owners_seconds
         while not stopping.is_set():
             try:
-                async with self._log.subscribe(settings.group, every) as subscription:
+                async with self._log.subscribe(settings.group, self._topics) as subscription:
                     await self._share_out(subscription, stopping)
             except Exception as error:
                 starting = isinstance(error, TopicMissing) and time.monotonic() < patient_until

@@ -22,7 +22,7 @@ from aiokafka.coordinator.assignors.range import (  # type: ignore[import-untype
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from libs.messaging import cloud_events
-from libs.messaging.log import Assignment, LogGap
+from libs.messaging.log import Assignment
 from libs.messaging.news import News
 from libs.messaging.records import Partition, Position, Reading, Received
 
@@ -47,7 +47,8 @@ class _Buffer:
     records: list[Any] = field(default_factory=list)
     ends_known: float = 0.0
     """When a read last learned where the partition ends."""
-    gap: str | None = None
+    gap: int | None = None
+    """Where the log goes on, if it no longer has what comes next."""
 
     @property
     def next(self) -> int | None:
@@ -80,7 +81,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._buffers: dict[TopicPartition, _Buffer] = {}
         self._assignment = Assignment(0, ())
         self._news = News()
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
         self._fetching: asyncio.Task[Any] | None = None
         self._fetched: frozenset[TopicPartition] = frozenset()
         self._sought: set[TopicPartition] = set()
@@ -165,14 +166,13 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             next_offsets[partition] = taken[-1].offset + 1
             through[partition] = max(record.time for record in taken)
         if any(self._of(p) not in self._fetched for p in full):
-            self._stir()
+            self._refetch()
+        gaps = {p: b.gap for p, b in asked.items() if p not in next_offsets and b.gap is not None}
         for partition, buffer in asked.items():
-            if partition not in next_offsets and buffer.gap is not None:
-                raise LogGap(buffer.gap)
             start = buffer.start
             if start is not None and partition in ends and start >= ends[partition]:
                 through[partition] = max(before, through.get(partition, 0))
-        return Reading(records, next_offsets, through)
+        return Reading(records, next_offsets, through, gaps)
 
     async def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         wanted = {self._of(partition): partition for partition in partitions}
@@ -206,7 +206,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         indexes = tuple(sorted(set.intersection(*shares)))
         self._assignment = Assignment(self._assignment.generation + 1, indexes)
         log.info("partitions assigned", group=self._group, partitions=list(indexes))
-        self._stir()
+        self._refetch()
         self._news.tell()
 
     def _of(self, partition: Partition) -> TopicPartition:
@@ -230,7 +230,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             self._sought.add(tp)
             buffer.start, buffer.gap = offset, None
             buffer.records.clear()
-            self._stir()
+            self._refetch()
         return buffer
 
     async def _ends_for(self, asked: Mapping[Partition, _Buffer]) -> tuple[int, Mapping[Partition, int]]:
@@ -251,7 +251,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         give_up = time.monotonic() + _ANSWER_SECONDS
         while (remaining := give_up - time.monotonic()) > 0 and self._failure is None:
             seen = self._news.count
-            if any(buffer.records or buffer.gap for buffer in asked.values()):
+            if any(buffer.records or buffer.gap is not None for buffer in asked.values()):
                 return
             if not any(
                 self._is_current(p, buffer) and buffer.start is not None and buffer.start < ends.get(p, 0)
@@ -262,12 +262,16 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _pump(self) -> None:
         while True:
-            self._stirred.clear()
+            self._changed.clear()
             self._sought.clear()
             most = max(100, _BUFFERED // max(1, len(self._buffers)))
-            wanted = [tp for tp, b in self._buffers.items() if b.start is not None and len(b.records) < most]
+            wanted = [
+                tp
+                for tp, buffer in self._buffers.items()
+                if buffer.start is not None and buffer.gap is None and len(buffer.records) < most
+            ]
             if not wanted:
-                await self._stirred.wait()
+                await self._changed.wait()
                 continue
             try:
                 # What is there already costs no task.
@@ -281,13 +285,13 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             for tp, records in fetched.items():
                 # A seek gives the fetch up; what it had taken by then is of the position before.
                 if tp not in self._sought:
-                    self._take_in(tp, records)
+                    self._keep(tp, records)
             if fetched:
                 self._news.tell()
 
     async def _next(self, wanted: list[TopicPartition]) -> Mapping[TopicPartition, list[Any]]:
         """Wait for records, or until other partitions are wanted."""
-        if self._stirred.is_set():
+        if self._changed.is_set():
             return {}
         fetching = asyncio.create_task(self._consumer.getmany(*wanted, timeout_ms=1000))
         self._fetching, self._fetched = fetching, frozenset(wanted)
@@ -299,22 +303,22 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
             fetching.cancel()
         return {} if fetching.cancelled() else fetching.result()
 
-    def _stir(self) -> None:
-        self._stirred.set()
+    def _refetch(self) -> None:
+        self._changed.set()
         if self._fetching is not None:
             self._fetching.cancel()
 
-    def _take_in(self, tp: TopicPartition, records: list[Any]) -> None:
+    def _keep(self, tp: TopicPartition, records: list[Any]) -> None:
         buffer = self._buffers.get(tp)
         if buffer is None or buffer.start is None or buffer.gap is not None:
             return
-        first, expected = records[0].offset, buffer.next
-        follows = first == expected or expected == 0
-        if not follows or records[-1].offset - first + 1 != len(records):
+        # Who has read nothing yet begins with what is left.
+        first = buffer.next or records[0].offset
+        if records[-1].offset != first + len(records) - 1:
             # Offsets are dense: there are no transactions, no compaction, only retention.
-            buffer.gap = f"{tp.topic} {tp.partition}: offset {first} follows {expected}: Kafka dropped some"
-            log.error("log has a gap", group=self._group, gap=buffer.gap)
-            return
+            following = sum(record.offset == first + n for n, record in enumerate(records))
+            buffer.gap = records[following].offset
+            del records[following:]
         buffer.records += records
 
     def _raise_failure(self) -> None:

@@ -19,7 +19,7 @@ values ($1, $2, pg_backend_pid(), clock_timestamp())
 on conflict (group_name, member_id)
 do update set backend_id = excluded.backend_id, heartbeat = excluded.heartbeat
 """
-_BURY = """
+_EXPIRE = """
 delete from event_log.members as m
 where m.group_name = $1 and m.member_id <> $2
   and (m.heartbeat < clock_timestamp() - make_interval(secs => $3)
@@ -30,7 +30,7 @@ _GIVE_UP = """
 delete from event_log.ownerships
 where group_name = $1 and member_id = $2 and partition <> all($3::int[])
 """
-_TAKE = """
+_CLAIM = """
 insert into event_log.ownerships (group_name, partition, member_id)
 select $1, partition, $2 from unnest($3::int[]) as wanted (partition)
 on conflict do nothing
@@ -48,11 +48,11 @@ async def beat(
         # One at a time for a group: the target of each member then follows from one list.
         await connection.execute("select pg_advisory_xact_lock(hashtext($1))", f"group {group}")
         await connection.execute(_BEAT, group, member)
-        await connection.execute(_BURY, group, member, session_seconds)
+        await connection.execute(_EXPIRE, group, member, session_seconds)
         living = [row["member_id"] for row in await connection.fetch(_LIVING, group)]
         target = _target(living, member, partitions)
         await connection.execute(_GIVE_UP, group, member, target)
-        await connection.execute(_TAKE, group, member, target)
+        await connection.execute(_CLAIM, group, member, target)
         return tuple(row["partition"] for row in await connection.fetch(_OWNED, group, member))
 
 

@@ -25,6 +25,15 @@ from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7:
   as n (topic, partition, expected, next_offset, number, through)
 where o.group_name = $1 and o.topic = n.topic and o.partition = n.partition and o.next_offset = n.expected
 """
+_LOST = """
+select topic, partition, lost_through from event_log.offsets
+where group_name = $1 and topic = any($2::text[]) and partition = any($3::int[])
+  and lost_through > next_offset
+"""
+_LOSE = """
+update event_log.offsets set lost_through = greatest(lost_through, $4)
+where group_name = $1 and topic = $2 and partition = $3
+"""
 _READ_THROUGH = """
 select min(coalesce(o.read_through, 0)) as through, count(*) as partitions
 from event_log.offsets as o where o.group_name = $1 and o.topic = $2
@@ -42,6 +51,19 @@ async def load(
     return {
         Partition(r["topic"], r["partition"]): Position(r["next_offset"], r["outbox_number"]) for r in rows
     }
+
+
+async def lost(
+    connection: Connection, group: str, topics: Sequence[str], indexes: Iterable[int]
+) -> dict[Partition, int]:
+    """How far records were dropped before the group had read them, for each partition where some were."""
+    rows = await connection.fetch(_LOST, group, topics, list(indexes))
+    return {Partition(r["topic"], r["partition"]): r["lost_through"] for r in rows}
+
+
+async def note_lost(connection: Connection, group: str, partition: Partition, through: int) -> None:
+    """Note that the log has dropped what the group had not read of a partition."""
+    await connection.execute(_LOSE, group, partition.topic, partition.index, through)
 
 
 async def advance(

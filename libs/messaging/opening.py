@@ -45,9 +45,9 @@ def open_event_log(database: Database, settings: ServiceSettings) -> AbstractAsy
 
 def upkeep(database: Database, event_log: EventLog, settings: ServiceSettings) -> Sequence[Component]:
     """The components that a log needs beside its users: the relay to Kafka, or else retention."""
-    if not isinstance(event_log, KafkaLog):
-        return (Retention(database, settings.tessera_namespace),)
     topics = owned_by(settings.service)
+    if not isinstance(event_log, KafkaLog):
+        return (Retention(database, settings.tessera_namespace, topics),)
     return (Relay(database, event_log.servers, topics, settings.service, event_log.namespace),)
 
 

@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from libs.database import Connection, Database, is_transient, open_connection
-from libs.messaging import chunks, members
+from libs.messaging import chunks, members, offsets
 from libs.messaging.coalescing import Coalescer
 from libs.messaging.log import Assignment, TopicDiffers, TopicMissing
 from libs.messaging.news import News
@@ -97,7 +97,7 @@ class PostgresLog:
             ids = {topic.name: await self.topic_id(connection, topic) for topic in topics}
         names = frozenset(self.name_of(topic) for topic in topics)
         subscription = PostgresSubscription(
-            self._database, f"{self._namespace}.{group}", ids, names, self.partitions, self._clock
+            self._database, self._namespace, group, ids, names, self.partitions, self._clock
         )
         keeping = asyncio.create_task(subscription.keep_membership(self._session_seconds))
         keeping.add_done_callback(subscription.ended)
@@ -143,6 +143,7 @@ class PostgresSubscription:
     def __init__(
         self,
         database: Database,
+        namespace: str,
         group: str,
         topic_ids: Mapping[str, int],
         channel_payloads: frozenset[str],
@@ -150,7 +151,8 @@ class PostgresSubscription:
         clock: Callable[[], float],
     ) -> None:
         self._database = database
-        self._group = group
+        self._reader = group
+        self._group = f"{namespace}.{group}"
         self._ids = topic_ids
         self._topics = {topic_id: name for name, topic_id in topic_ids.items()}
         self._payloads = channel_payloads
@@ -186,8 +188,11 @@ class PostgresSubscription:
         found: dict[Partition, int] = {}
         next_offsets: dict[Partition, int] = {}
         through: dict[Partition, int] = {}
+        holes: set[Partition] = set()
         for row in rows:
             partition = Partition(self._topics[row["topic_id"]], row["partition"])
+            if row["next_offset"] - row["records"] > next_offsets.get(partition, row["position"]) > 0:
+                holes.add(partition)
             unpacked = chunks.unpack(
                 partition.topic, partition.index, row["next_offset"], row["payload"], row["position"]
             )
@@ -200,7 +205,21 @@ class PostgresSubscription:
         for partition in partitions:
             if found.get(partition, 0) < share:
                 through[partition] = before
-        return Reading(records, next_offsets, through)
+        reading = Reading(records, next_offsets, through)
+        return await self._without_lost(reading, holes) if holes else reading
+
+    async def _without_lost(self, reading: Reading, holes: Collection[Partition]) -> Reading:
+        """Read nothing where records are missing; a hole of ephemeral records alone is none."""
+        topics, indexes = {p.topic for p in holes}, {p.index for p in holes}
+        async with self._database.pool.acquire() as connection:
+            gaps = await offsets.lost(connection, self._reader, list(topics), indexes)
+        gaps = {partition: offset for partition, offset in gaps.items() if partition in holes}
+        return Reading(
+            [r for r in reading.records if Partition(r.topic, r.partition) not in gaps],
+            {p: offset for p, offset in reading.next_offsets.items() if p not in gaps},
+            {p: time for p, time in reading.through.items() if p not in gaps},
+            gaps,
+        )
 
     async def ends(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         rows = await self._database.pool.fetch(

@@ -89,3 +89,5 @@ class Reading:
     through: Mapping[Partition, int] = field(default_factory=dict)
     """Microseconds since 1970, up to which everything acknowledged is in here or was read before:
     at the log's end the time just before the read, else the last record's."""
+    gaps: Mapping[Partition, int] = field(default_factory=dict)
+    """The offset that the log goes on at, where it no longer has what comes next: dropped unread."""

@@ -1,9 +1,13 @@
-"""Declares every topic: the one place that says who owns it and how it is kept."""
+"""Declares every topic: the one place that says who writes it, who reads it, and how it is kept."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 RETENTION = timedelta(days=7)
+LETTERS_RETENTION = timedelta(days=28)
+UNREAD_RETENTION = timedelta(days=28)
+"""How long the log in PostgreSQL keeps what a declared reader has not read, where that is longer than its
+topic's retention. Kafka knows no such difference: there retention alone decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,19 +17,22 @@ class Topic:
     name: str
     owner: str
     """The service that writes it, creates it, and alone may."""
+    readers: tuple[str, ...] = ()
+    """The groups that read it on, wherever they stand. Nobody else's offsets keep a record."""
     retention: timedelta = RETENTION
 
 
-INGEST_EVENTS = Topic("ingest.events", owner="ingest")
-INGEST_IMPORTS = Topic("ingest.imports", owner="ingest")
-PROFILE_UPDATES = Topic("profile.updates", owner="profile")
-SEGMENT_TRANSITIONS = Topic("segment.transitions", owner="segment")
+INGEST_EVENTS = Topic("ingest.events", owner="ingest", readers=("profile",))
+INGEST_IMPORTS = Topic("ingest.imports", owner="ingest", readers=("profile",))
+PROFILE_UPDATES = Topic("profile.updates", owner="profile", readers=("segment", "recommend"))
+SEGMENT_TRANSITIONS = Topic("segment.transitions", owner="segment", readers=("render",))
+# Connectors are handed what is in render's own tables; the topic is for others, who find it on Kafka.
 RENDER_MESSAGES = Topic("render.messages", owner="render")
-# Each consumer owns its dead letters, since an outbox numbers its topics alone.
-PROFILE_DEAD_LETTERS = Topic("profile.dead_letters", owner="profile", retention=timedelta(days=28))
-SEGMENT_DEAD_LETTERS = Topic("segment.dead_letters", owner="segment", retention=timedelta(days=28))
-RECOMMEND_DEAD_LETTERS = Topic("recommend.dead_letters", owner="recommend", retention=timedelta(days=28))
-RENDER_DEAD_LETTERS = Topic("render.dead_letters", owner="render", retention=timedelta(days=28))
+# Each consumer owns its dead letters, since an outbox numbers its topics alone. People look at them.
+PROFILE_DEAD_LETTERS = Topic("profile.dead_letters", owner="profile", retention=LETTERS_RETENTION)
+SEGMENT_DEAD_LETTERS = Topic("segment.dead_letters", owner="segment", retention=LETTERS_RETENTION)
+RECOMMEND_DEAD_LETTERS = Topic("recommend.dead_letters", owner="recommend", retention=LETTERS_RETENTION)
+RENDER_DEAD_LETTERS = Topic("render.dead_letters", owner="render", retention=LETTERS_RETENTION)
 
 ALL = (
     INGEST_EVENTS,

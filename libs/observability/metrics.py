@@ -34,6 +34,10 @@ CONSUMER_LAG = Gauge("tessera_consumer_lag", "Records not yet handled.", ["group
 DEAD_LETTERS = Counter("tessera_dead_letters", "Records that could not be handled.", ["group", "topic"])
 # Gauge: partitions that stopped after a burst of dead letters, and wait for a person.
 STOPPED_PARTITIONS = Gauge("tessera_stopped_partitions", "Partitions that stopped.", ["group", "topic"])
+# Counter: records that the log dropped before a group had read them: its partition stops there.
+LOST_RECORDS = Counter("tessera_lost_records", "Records dropped before they were read.", ["group", "topic"])
+# Gauge: on the log in PostgreSQL, the age of the oldest record that a declared reader has not read.
+UNREAD_SECONDS = Gauge("tessera_unread_seconds", "Age of the oldest unread record.", ["topic"])
 # Counter: batches rolled back because another owner had moved the offset.
 OFFSET_CONFLICTS = Counter("tessera_offset_conflicts", "Batches lost to another owner.", ["group", "topic"])
 # Counter: batches tried again after a transient failure.

@@ -28,9 +28,9 @@ from libs.messaging import (
 from libs.messaging.kafka import KafkaLog
 from libs.messaging.relay import Relay
 
-EVENTS = Topic("test.events", owner="test")
-UPDATES = Topic("test.updates", owner="test")
-IMPORTS = Topic("test.imports", owner="test")
+EVENTS = Topic("test.events", owner="test", readers=("reads test.events",))
+UPDATES = Topic("test.updates", owner="test", readers=("reads test.updates",))
+IMPORTS = Topic("test.imports", owner="test", readers=("reads test.events",))
 LETTERS = Topic("test.dead_letters", owner="test")
 TOPICS = (EVENTS, UPDATES, IMPORTS, LETTERS)
 

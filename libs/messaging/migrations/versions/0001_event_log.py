@@ -43,6 +43,7 @@ create table event_log.offsets (
   next_offset bigint not null default 0,
   outbox_number bigint not null default -1,
   read_through bigint not null default 0,
+  lost_through bigint not null default 0,
   primary key (group_name, topic, partition)
 ) with (fillfactor = 50);
 create table event_log.members (
