@@ -10,6 +10,9 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tessera.ingest.v1.event_pb2 import EventType
+from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+
 _BYTES = frozenset({"event_id", "cause_id", "cause_event_id", "inputs_hash"})
 
 
@@ -56,6 +59,19 @@ def json_text(raw: bytes, most: int = 120) -> str:
     values = orjson.loads(raw or b"{}")
     text = ", ".join(f"{name}={_value(value)}" for name, value in values.items())
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def json_lines_of(raw: bytes, most: int = 20) -> list[str]:
+    """A JSON object as lines of `name=value`; what is more than `most` is counted in the last."""
+    values = orjson.loads(raw or b"{}")
+    lines = [f"{name}={_value(value)}" for name, value in values.items()]
+    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more"]
+
+
+def event_name(event: EventCollected) -> str:
+    """What an event is called: a track's name, else its kind, such as `page Home`."""
+    kind = word(EventType.Name(event.type), "EVENT_TYPE")
+    return event.name if kind == "track" else f"{kind} {event.name}".strip()
 
 
 def _value(value: object) -> str:

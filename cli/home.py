@@ -63,6 +63,11 @@ class Home:
         return self.folder / "outbox"
 
     @property
+    def links_port(self) -> Path:
+        """The HTTP port that links in the mails of a demo lead to; only a demo's home has it."""
+        return self.folder / "links-port"
+
+    @property
     def spans(self) -> Path:
         """The spans of traced events, as JSON lines."""
         return self.folder / "spans.jsonl"

@@ -117,7 +117,9 @@ async def _play(
 
     report.steps = steps.seconds
     with steps.step("start", "PostgreSQL and the services starting") as step:
-        stack = Stack(home, Ports.free(), log, given=os.environ, traced=True)
+        ports = Ports.free()
+        home.links_port.write_text(str(ports.http))
+        stack = Stack(home, ports, log, given=os.environ, traced=True)
         await opened.enter_async_context(stack)
         if late := await stack.wait_until_ready(_READY_SECONDS):
             words = "\n".join(line.plain for name in late for line in log.last_words(name))
@@ -151,8 +153,10 @@ def _tell(report: Report, log: MergedLog, home: Home, keep_running: bool, as_jso
     if keep_running:
         places.add_row("[bold]try[/bold]", f"tessera messages tail -f{flag}")
         places.add_row("", f"tessera status{flag}")
+        places.add_row("", "[dim]the mails' unsubscribe links lead to its page, until Ctrl-C[/dim]")
     else:
         places.add_row("[bold]again[/bold]", f"tessera up{flag} [dim]starts it with all its data[/dim]")
+        places.add_row("", "[dim]then the mails' unsubscribe links lead to its page, too[/dim]")
     out.print(places)
     verdict = "[bold green]Done[/bold green]" if report.succeeded else "[bold red]Failed[/bold red]"
     out.print(f"\n{verdict} in {report.seconds:.1f} s." + (" Ctrl-C stops it." if keep_running else ""))

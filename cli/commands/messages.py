@@ -1,18 +1,22 @@
 """`tessera messages`: what was sent to whom, and why; and what was not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
+import grpc
 import typer
 from rich.text import Text
 
 from cli.clients import Clients, connect
-from cli.formats import as_dict, moment, word
+from cli.formats import as_dict, event_name, json_lines_of, moment, word
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, line, out, pairs, print_json, run
-from libs.errors import Invalid, NotFound
+from libs.errors import Invalid, NotFound, PermissionDenied, Unavailable
+from libs.rpc import error_from
+from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.render.v1 import render_service_pb2 as pb
 from tessera.render.v1.message_pb2 import DeliveryState, Message, Outcome
 
@@ -29,8 +33,11 @@ _STYLES = {
     "failed": "bold red",
 }
 _BODY = ("html", "text", "headers")
+_OUTCOMES = ("rendered", "missed", "suppressed", "failed")
+_DELIVERIES = ("pending", "leased", "acknowledged", "rejected", "withdrawn")
 _NOTHING = DeliveryState.DELIVERY_STATE_UNSPECIFIED
 _POLL_SECONDS = 0.5
+_MOST_PAGES = 20
 
 
 @app.command("tail")
@@ -57,17 +64,18 @@ def tail(
     """
     wanted = pb.ListMessagesRequest(page_size=limit, campaign_id=campaign)
     if outcome:
-        try:
-            wanted.outcome = Outcome.Value(f"OUTCOME_{outcome.upper()}")
-        except ValueError:
-            raise Invalid("--outcome", "is rendered, missed, suppressed or failed") from None
+        wanted.outcome = Outcome.Value(f"OUTCOME_{_one_of('--outcome', outcome, _OUTCOMES)}")
     if delivery:
-        try:
-            wanted.delivery_state = DeliveryState.Value(f"DELIVERY_STATE_{delivery.upper()}")
-        except ValueError:
-            raise Invalid("--delivery", "is pending, leased, acknowledged, rejected or withdrawn") from None
+        state = _one_of("--delivery", delivery, _DELIVERIES)
+        wanted.delivery_state = DeliveryState.Value(f"DELIVERY_STATE_{state}")
     with suppress(KeyboardInterrupt):
         run(_tail(home, wanted, follow, as_json))
+
+
+def _one_of(option: str, given: str, words: Sequence[str]) -> str:
+    if given.lower() not in words:
+        raise Invalid(option, f"is {', '.join(words[:-1])} or {words[-1]}, not {given!r}")
+    return given.upper()
 
 
 async def _tail(home: Path, wanted: pb.ListMessagesRequest, follow: bool, as_json: bool) -> None:
@@ -76,8 +84,8 @@ async def _tail(home: Path, wanted: pb.ListMessagesRequest, follow: bool, as_jso
         first = list((await render.ListMessages(wanted)).messages)
         for message in reversed(first):
             _print_line(message, as_json)
-        if not first and not follow:
-            out.print("There are no messages yet.")
+        if not (first or follow or as_json):
+            out.print(_none_of(wanted))
         seen = {message.message_id for message in first}
         while follow:
             await asyncio.sleep(_POLL_SECONDS)
@@ -85,6 +93,20 @@ async def _tail(home: Path, wanted: pb.ListMessagesRequest, follow: bool, as_jso
             for message in reversed(fresh):
                 _print_line(message, as_json)
             seen |= {message.message_id for message in fresh}
+
+
+def _none_of(wanted: pb.ListMessagesRequest) -> str:
+    """That nothing is there, and what was asked for."""
+    campaign = f" of the campaign {wanted.campaign_id}" if wanted.campaign_id else ""
+    states = []
+    if wanted.outcome:
+        states.append(f"whose outcome is {word(Outcome.Name(wanted.outcome), 'OUTCOME')}")
+    if wanted.delivery_state:
+        state = word(DeliveryState.Name(wanted.delivery_state), "DELIVERY_STATE")
+        states.append(f"whose delivery is {state}")
+    if not (campaign or states):
+        return "There are no messages yet."
+    return f"There is no message{campaign} {' and '.join(states)}".rstrip() + ": ask without a filter"
 
 
 def _print_line(message: Message, as_json: bool) -> None:
@@ -138,22 +160,22 @@ def show(
       tessera messages show 0197c1 --html > message.html
     """
 
-    async def call() -> Message:
+    async def call() -> tuple[Message, EventCollected | None]:
         async with connect(home) as clients:
             async for message in _all(clients):
                 if message.message_id.startswith(message_id):
-                    return message
+                    return message, await _cause(clients, message)
         raise NotFound(f"there is no message {message_id}")
 
-    message = run(call())
+    message, cause = run(call())
     if as_json:
-        print_json(as_dict(message))
+        print_json({**as_dict(message), "cause": as_dict(cause) if cause else None})
         return
     if html:
         out.print(message.html, markup=False, soft_wrap=True)
         return
     shown = pairs()
-    for name, value in _facts(message):
+    for name, value in _facts(message, cause):
         shown.add_row(f"[bold]{name}[/bold]", Text(value))
     out.print(shown)
     if message.text:
@@ -172,7 +194,31 @@ async def _all(clients: Clients) -> AsyncIterator[Message]:
             return
 
 
-def _facts(message: Message) -> list[tuple[str, str]]:
+async def _cause(clients: Clients, message: Message) -> EventCollected | None:
+    """The event that decided; None where it can't be read, or lies too far back."""
+    if not message.cause_id or "profile" not in clients.running.services:
+        return None
+    profile, token = await clients.profile(), ""
+    try:
+        for _ in range(_MOST_PAGES):
+            request = profile_pb.ListEventsRequest(
+                profile_id=message.profile_id, page_size=500, page_token=token
+            )
+            page = await profile.ListEvents(request)
+            for event in page.events:
+                if event.event_id == message.cause_id:
+                    return event
+            token = page.next_page_token
+            if not token:
+                break
+    except grpc.aio.AioRpcError as error:
+        # A key may read messages and no profiles; and a profile may be gone.
+        if not isinstance(error_from(error), NotFound | PermissionDenied | Unavailable):
+            raise
+    return None
+
+
+def _facts(message: Message, cause: EventCollected | None = None) -> list[tuple[str, str]]:
     outcome, delivery = outcome_of(message), delivery_of(message)
     # The reason is of what happened last.
     reason = f": {message.outcome_reason}" if message.outcome_reason else ""
@@ -189,17 +235,27 @@ def _facts(message: Message) -> list[tuple[str, str]]:
         ("subject", message.subject),
         ("preheader", message.preheader),
         ("campaign", message.campaign_id),
-        (
-            "because of",
-            f"{message.definition_id} at {moment(message.cause_time)}, event {message.cause_id.hex()}",
-        ),
+        ("because of", f"{message.definition_id} at {moment(message.cause_time)}"),
+        *_event_facts(message, cause),
         (
             "template",
             f"{message.template_id} version {message.template_version}" if message.template_id else "",
         ),
+        ("left out", "; ".join(message.omitted)),
         ("model", f"version {message.model_version}" if message.model_version else ""),
         ("profile", f"{message.profile_id} at revision {message.profile_revision}"),
         ("rendered", moment(message.create_time)),
         ("expires", moment(message.expire_time)),
     ]
     return [(name, value) for name, value in facts if value and value != "unspecified"]
+
+
+def _event_facts(message: Message, cause: EventCollected | None) -> list[tuple[str, str]]:
+    """The event's name and values, one a line; its id where that is all that can be told."""
+    if not message.cause_id:
+        return []
+    if cause is None:
+        return [("event", f"{message.cause_id.hex()} (not among what profile shows of this person)")]
+    name = f"{event_name(cause)} from {cause.source_id} at {moment(cause.event_time)}"
+    values = [("", value) for value in json_lines_of(cause.properties_json)]
+    return [("event", name), *values]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli import people
 from cli.clients import connect
-from cli.formats import as_dict, json_text, moment, word
+from cli.formats import as_dict, event_name, json_text, moment, word
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
 from tessera.ingest.v1.event_pb2 import EventType
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
@@ -104,10 +104,9 @@ def events_table(events: list[EventCollected]) -> Table:
     # The rest of the line is for the properties, and what does not fit is cut.
     shown.expand, shown.columns[3].ratio = True, 1
     for event in events:
-        kind = word(EventType.Name(event.type), "EVENT_TYPE")
-        name = event.name if kind == "track" else f"{kind} {event.name}".strip()
-        content = event.traits_json if kind == "identify" else event.properties_json
-        shown.add_row(moment(event.event_time), event.source_id, name, Text(json_text(content), style="dim"))
+        identifies = event.type == EventType.EVENT_TYPE_IDENTIFY
+        content = Text(json_text(event.traits_json if identifies else event.properties_json), style="dim")
+        shown.add_row(moment(event.event_time), event.source_id, event_name(event), content)
     return shown
 
 

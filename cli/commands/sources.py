@@ -1,19 +1,25 @@
 """`tessera sources` and `tessera rejected`: the front door."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.clients import connect
-from cli.formats import as_dict, moment
+from cli.formats import as_dict, moment, word
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, print_json, run, table
 from libs.errors import Invalid
 from tessera.ingest.v1 import ingest_service_pb2 as pb
-from tessera.ingest.v1.event_pb2 import SourceKind
+from tessera.ingest.v1.event_pb2 import Event, EventType, SourceKind
 
 app = typer.Typer(help="Where events come from, and with which key.", no_args_is_help=True)
 
 KINDS = {"browser": SourceKind.SOURCE_KIND_BROWSER, "server": SourceKind.SOURCE_KIND_SERVER}
+_SHOWN = 400
+_JSON_BEGINS = (b"{", b"[")
 _NAMES = {number: name for name, number in KINDS.items()}
 
 
@@ -100,7 +106,7 @@ def rejected(
 
     events = run(call()).rejected_events
     if as_json:
-        print_json([{**as_dict(e), "body": e.body.decode(errors="replace")} for e in events])
+        print_json([{**as_dict(event), "body": body_of(event.body)} for event in events])
         return
     if not events:
         out.print("Nothing was rejected.")
@@ -111,5 +117,46 @@ def rejected(
             end="",
         )
         out.print(event.reason, style="yellow", markup=False)
-        body = event.body.decode(errors="replace")
-        out.print(f"  {body[:200]}", style="dim", markup=False, soft_wrap=True)
+        out.print(f"  {_body_text(event.body)[:_SHOWN]}", style="dim", markup=False, soft_wrap=True)
+
+
+def body_of(body: bytes) -> object:
+    """What was sent, as JSON where it is some: a call by HTTP, or an event by gRPC or of an import.
+
+    None where the key may not see it.
+    """
+    if not body:
+        return None
+    if body.lstrip()[:1] in _JSON_BEGINS:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return body.decode(errors="replace")
+    try:
+        fields = Event.FromString(body).ListFields()
+    except DecodeError:
+        fields = []
+    return dict(map(_opened, fields)) if fields else f"{len(body):,} bytes that are no event"
+
+
+def _opened(field: tuple[FieldDescriptor, Any]) -> tuple[str, object]:
+    """A field of an event by the name that Segment's JSON has for it, opened where it holds JSON."""
+    described, value = field
+    name = described.camelcase_name.removesuffix("Json")
+    if described.name == "type":
+        return name, word(EventType.Name(value), "EVENT_TYPE")
+    if isinstance(value, Timestamp):
+        return name, value.ToJsonString()
+    if isinstance(value, bytes):
+        try:
+            return name, orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return name, value.decode(errors="replace")
+    return name, value if isinstance(value, str) else dict(value)
+
+
+def _body_text(body: bytes) -> str:
+    sent = body_of(body)
+    if sent is None:
+        return "(what was sent is hidden from this key: it may not read personal data)"
+    return sent if isinstance(sent, str) else orjson.dumps(sent).decode()

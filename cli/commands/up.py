@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -31,7 +32,8 @@ def up(
             min=0,
             max=65_000,
             help="HTTP at this port, gRPC from the next one on, metrics from 11 on. 0: any free ports. "
-            "Without it: 8080, 50051 to 50055, 50061 to 50065.",
+            "Without it: 8080 (over a demo's home: where the links in its mails lead), 50051 to 50055, "
+            "50061 to 50065.",
             show_default=False,
         ),
     ] = None,
@@ -59,9 +61,11 @@ def up(
     for name in left_out:
         if name not in SERVICES:
             raise Invalid("--without", f"there is no service {name}: {', '.join(SERVICES)}")
-    ports = Ports.chosen(port_base)
     place = Home.at(home)
     place.create()
+    ports = Ports.chosen(port_base)
+    if port_base is None and place.links_port.exists():
+        ports = replace(ports, http=int(place.links_port.read_text()))
     console = Console(highlight=False, stderr=json_logs)
     with open_log(place.log, out, "json" if json_logs else "people") as log:
         run(_up(place, ports, log, [name for name in SERVICES if name not in left_out], console))

@@ -33,6 +33,7 @@ from cli.log_lines import MergedLog
 from cli.replay import History, SourcedCall, timeline
 from cli.secret_files import SecretFiles
 from cli.supervisor import Program, Supervised
+from cli.terminal import short
 from libs.observability.traces import new_traceparent
 from tessera.ingest.v1 import ingest_service_pb2 as ingest_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
@@ -49,6 +50,7 @@ _TRIGGER_SECONDS = 3.5
 _DELIVERY_SECONDS = 20.0
 _MODEL_SECONDS = 15.0
 _NOBODY = str(uuid.UUID(int=0))
+_NOTE = "Unsubscribe links lead to {http}, while it runs: tessera up --home {home}"
 _UNDELIVERED = (DeliveryState.DELIVERY_STATE_PENDING, DeliveryState.DELIVERY_STATE_LEASED)
 
 
@@ -135,6 +137,7 @@ class Scenario:
         address = self.clients.running.services["render"].grpc
         key_file = SecretFiles(self.home.secrets).path(key_name(CONNECTOR))
         arguments = ["--address", address, "--api-key-file", str(key_file), "--folder", str(self.home.outbox)]
+        arguments += ["--note", _NOTE.format(http=self.clients.running.http, home=short(self.home.folder))]
         program = Program("connector", (sys.executable, "-m", "connectors.folder", *arguments), os.environ)
         connector, stopping = Supervised(program, self.log), asyncio.Event()
         running = asyncio.create_task(connector.run(stopping))

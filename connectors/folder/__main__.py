@@ -13,6 +13,7 @@ def main() -> None:
     """Run from the command line."""
     parser = parser_of("Writes messages as .eml files, with an index.html to look at.", "folder")
     parser.add_argument("--folder", type=Path, default=Path("outbox"), help="where the files go")
+    parser.add_argument("--note", default="", help="a sentence above the list of mails")
     arguments = parser.parse_args()
     configure_logs()
 
@@ -20,7 +21,7 @@ def main() -> None:
         key = secret_in(arguments.api_key_file)
         tls = trust_of(arguments)
         async with delivery.open_channel(arguments.address, key, *tls) as channel:
-            outbox = Outbox(arguments.folder)
+            outbox = Outbox(arguments.folder, arguments.note)
             await Connector(channel, outbox, options_of(arguments)).run(stopping)
 
     delivery.run(work)

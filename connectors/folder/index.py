@@ -15,6 +15,8 @@ _OLDEST = datetime.min.replace(tzinfo=UTC)
 _POLICY = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="'
     "default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline' https:; font-src https:\">"
+    # A link opens beside the list, which may hold no other page.
+    '<base target="_blank">'
 )
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -29,6 +31,7 @@ body {{ margin: 0; height: 100vh; display: grid; grid-template-columns: minmax(2
   font: 15px/1.45 system-ui, sans-serif; color: #2b2a28; }}
 nav {{ overflow: auto; border-right: 1px solid #ddd8cf; background: #faf8f5; }}
 h1 {{ margin: 0; padding: 1rem; font-size: 1.1rem; }}
+nav p {{ margin: 0; padding: 0 1rem 1rem; font-size: .85em; color: #6c675f; }}
 nav a {{ display: block; padding: .6rem 1rem; border-top: 1px solid #ece8e1; color: inherit;
   text-decoration: none; }}
 nav a:hover, nav a:focus {{ background: #eef3ef; }}
@@ -38,10 +41,10 @@ iframe {{ width: 100%; height: 100%; border: 0; background: #fff; }}
 </style>
 </head>
 <body>
-<nav><h1>{title}</h1>
+<nav><h1>{title}</h1>{note}
 {rows}
 </nav>
-<iframe name="mail" title="The mail" sandbox{newest}></iframe>
+<iframe name="mail" title="The mail" sandbox="allow-popups allow-popups-to-escape-sandbox"{newest}></iframe>
 </body>
 </html>
 """
@@ -67,15 +70,18 @@ def preview_page(message: Message) -> str:
     return _POLICY + message.html
 
 
-def index_page(entries: Sequence[Entry]) -> str:
-    """The list, newest first; everything that came with a message is escaped."""
+def index_page(entries: Sequence[Entry], note: str = "") -> str:
+    """The list, newest first, below a note; everything that came with a message is escaped."""
     ordered = sorted(entries, key=lambda entry: (entry.time or _OLDEST, entry.name), reverse=True)
     shown = ordered[:_MOST_ROWS]
     title = f"{len(entries):,} messages"
     if len(shown) < len(entries):
         title += f", the newest {len(shown):,} shown"
     newest = f' src="{_link(shown[0])}"' if shown else ""
-    return _PAGE.format(title=title, rows="\n".join(_row(entry) for entry in shown), newest=newest)
+    shown_note = f"<p>{escape(note)}</p>" if note else ""
+    return _PAGE.format(
+        title=title, note=shown_note, rows="\n".join(_row(entry) for entry in shown), newest=newest
+    )
 
 
 def _link(entry: Entry) -> str:

@@ -19,8 +19,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 class Outbox:
     """Carries messages into a folder, with pages to look at them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, note: str = "") -> None:
         self._folder = folder
+        self._note = note
         (folder / PREVIEWS).mkdir(parents=True, exist_ok=True)
         # What a killed process left behind was never acknowledged: it comes again.
         for leftover in folder.rglob("*.tmp"):
@@ -59,7 +60,7 @@ class Outbox:
 
     def _write_index(self) -> None:
         self._stale = False
-        _replace(self._folder / "index.html", index_page(list(self._entries.values())).encode())
+        _replace(self._folder / "index.html", index_page(list(self._entries.values()), self._note).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

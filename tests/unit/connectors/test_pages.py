@@ -97,6 +97,18 @@ def test_no_field_begins_another_header(fields: dict[str, Any]) -> None:
         eml.mail_of(message(**fields))
 
 
+async def test_a_link_in_a_mail_opens_a_page_of_its_own(tmp_path: Path) -> None:
+    """The frame may show mails alone, so that a link in it would lead nowhere."""
+    outbox = Outbox(tmp_path, "Links work while Tessera <runs>.")
+    await outbox.deliver(message(html='<a href="https://shop.example.com">Unsubscribe</a>'))
+    await outbox.rest()
+    (preview,) = (tmp_path / "previews").iterdir()
+    bases = [attributes for tag, attributes in Tags(preview.read_text()).tags if tag == "base"]
+
+    assert [{"target": "_blank"}] == bases
+    assert "Links work while Tessera &lt;runs&gt;." in (tmp_path / "index.html").read_text()
+
+
 async def test_the_index_lists_mails_and_lets_nothing_of_them_run(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     await outbox.deliver(message(subject=EVIL, campaign_id=EVIL, html=f"<html>{EVIL}"))
@@ -106,7 +118,7 @@ async def test_the_index_lists_mails_and_lets_nothing_of_them_run(tmp_path: Path
     frames = [attributes for tag, attributes in page.tags if tag == "iframe"]
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
 
-    assert [""] == [frame["sandbox"] or "" for frame in frames]
+    assert ["allow-popups allow-popups-to-escape-sandbox"] == [frame["sandbox"] for frame in frames]
     assert [f"previews/{preview.name}"] == links
     assert not {"script", "img"} & {tag for tag, _ in page.tags}
     assert preview.read_text().startswith("<!doctype html><meta charset=")
