@@ -54,6 +54,8 @@ EVENTS_ACCEPTED = Counter("tessera_events_accepted", "Events stored.", ["path"])
 EVENTS_REJECTED = Counter("tessera_events_rejected", "Events refused.", ["path"])
 # Counter: profiles that were absorbed by another.
 PROFILES_MERGED = Counter("tessera_profiles_merged", "Profiles absorbed by another.")
+# Counter: people whose state a service could not compute, each time: they are listed and tried again later.
+PROFILES_SET_ASIDE = Counter("tessera_profiles_set_aside", "People set aside.", ["service"])
 # Counter: segment entries and exits, and triggers: `entered`, `exited`, `triggered`.
 TRANSITIONS = Counter("tessera_transitions", "Segment entries, exits and triggers.", ["kind"])
 # Histogram: from a timer's due time to its firing. Behind a backlog timers wait.

@@ -84,7 +84,8 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
     async def ReadHistory(
         self, request: pb.ReadHistoryRequest, context: Context
     ) -> AsyncIterator[pb.ReadHistoryResponse]:
-        async for part in self._profiles.histories(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS)):
+        ids = uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS)
+        async for part in self._profiles.histories(ids, request.after_revisions):
             steps = [(step.revision, step.moved, step.body) for step in part.steps]
             yield pb.ReadHistoryResponse(
                 profile_id=part.profile_id,

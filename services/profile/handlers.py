@@ -72,9 +72,9 @@ class Profiles:
         profile = await self.get(profile_id)
         return await self._directory.recent_steps(profile.profile_id, before, limit)
 
-    def histories(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
-        """Whole histories, for those who rebuild."""
-        return self._directory.histories(profile_ids)
+    def histories(self, profile_ids: Sequence[str], after: Mapping[str, int]) -> AsyncIterator[History]:
+        """Histories behind a revision each, whole where there is none, for those who rebuild."""
+        return self._directory.histories(profile_ids, after)
 
     async def resend(self, profile_ids: Sequence[str]) -> Mapping[str, int]:
         """Let readers that lack something of these profiles notice it."""

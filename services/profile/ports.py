@@ -64,5 +64,5 @@ class Directory(Protocol):
     async def recent_steps(self, profile_id: str, before: int, limit: int) -> list[Step]:
         """A profile's last steps below a revision, last first."""
 
-    def histories(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
-        """Whole histories, each in parts of bounded size, of one snapshot each."""
+    def histories(self, profile_ids: Sequence[str], after: Mapping[str, int]) -> AsyncIterator[History]:
+        """Histories behind a revision each, 0 where none is named, in parts of bounded size."""

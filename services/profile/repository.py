@@ -303,7 +303,7 @@ class SqlDirectory:
         )
         return [Step(*row) for row in rows]
 
-    async def histories(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
+    async def histories(self, profile_ids: Sequence[str], after: Mapping[str, int]) -> AsyncIterator[History]:
         # One snapshot: the steps and the revision that they lead to belong together.
         async with (
             self._database.pool.acquire() as connection,
@@ -315,17 +315,20 @@ class SqlDirectory:
             )
             revisions = {row[0]: row[1] for row in rows}
             for profile_id in profile_ids:
-                async for part in _parts(connection, profile_id):
+                async for part in _parts(connection, profile_id, after.get(profile_id, 0)):
                     yield History(profile_id, part, None)
                 yield History(profile_id, (), revisions.get(profile_id, 0))
 
 
-async def _parts(connection: Connection, profile_id: str) -> AsyncIterator[list[Step]]:
-    """One profile's steps in parts of about a megabyte."""
+async def _parts(connection: Connection, profile_id: str, after: int) -> AsyncIterator[list[Step]]:
+    """One profile's steps behind a revision, in parts of about a megabyte."""
     part: list[Step] = []
     size = 0
-    query = "select revision, moved, body from profile.history where profile_id = $1 order by revision"
-    async for row in connection.cursor(query, profile_id):
+    query = (
+        "select revision, moved, body from profile.history "
+        "where profile_id = $1 and revision > $2 order by revision"
+    )
+    async for row in connection.cursor(query, profile_id, after):
         part.append(Step(*row))
         size += len(part[-1].body)
         if size >= _PART_BYTES:

@@ -270,19 +270,47 @@ class ReadHistoryRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AfterRevisionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PROFILE_IDS_FIELD_NUMBER: _builtins.int
+    AFTER_REVISIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """From 1 to 1,000 ids."""
+
+    @_builtins.property
+    def after_revisions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By profile id, the revision behind which to begin; unset or 0 for the whole history. Who was
+        interrupted goes on behind the last step that came.
+        """
 
     def __init__(
         self,
         *,
         profile_ids: _abc.Iterable[_builtins.str] | None = ...,
+        after_revisions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile_ids", b"profile_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revisions", b"after_revisions", "profile_ids", b"profile_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

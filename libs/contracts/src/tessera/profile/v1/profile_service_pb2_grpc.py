@@ -105,7 +105,7 @@ class ProfileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadHistory(self, request, context):
-        """Streams the whole history of some profiles, as the records of `tessera.profile.updates` that a
+        """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
         reader would have seen. Each history ends with the revision that it is of: updates up to that
         revision are in it.
         """

@@ -49,7 +49,7 @@ class ProfileServiceStub:
     Errors: NOT_FOUND where nobody has the id.
     """
     ReadHistory: _grpc.UnaryStreamMultiCallable[_profile_service_pb2.ReadHistoryRequest, _profile_service_pb2.ReadHistoryResponse]
-    """Streams the whole history of some profiles, as the records of `tessera.profile.updates` that a
+    """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
     reader would have seen. Each history ends with the revision that it is of: updates up to that
     revision are in it.
     """
@@ -82,7 +82,7 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     Errors: NOT_FOUND where nobody has the id.
     """
     ReadHistory: _aio.UnaryStreamMultiCallable[_profile_service_pb2.ReadHistoryRequest, _profile_service_pb2.ReadHistoryResponse]  # type: ignore[assignment]
-    """Streams the whole history of some profiles, as the records of `tessera.profile.updates` that a
+    """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
     reader would have seen. Each history ends with the revision that it is of: updates up to that
     revision are in it.
     """
@@ -142,7 +142,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.ReadHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_profile_service_pb2.ReadHistoryResponse], _abc.AsyncIterator[_profile_service_pb2.ReadHistoryResponse]]:
-        """Streams the whole history of some profiles, as the records of `tessera.profile.updates` that a
+        """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
         reader would have seen. Each history ends with the revision that it is of: updates up to that
         revision are in it.
         """
