@@ -31,7 +31,12 @@ class _TransitionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transi
     TRANSITION_KIND_EXITED: _TransitionKind.ValueType  # 2
     """A segment's rule is no longer true."""
     TRANSITION_KIND_TRIGGERED: _TransitionKind.ValueType  # 3
-    """A trigger's wait is over."""
+    """A trigger fired."""
+    TRANSITION_KIND_WITHDRAWN: _TransitionKind.ValueType  # 4
+    """The wait of a trigger was answered after it had fired, and the trigger says that its effect is
+    then to be taken back: what was made of the same `definition_id` and `cause_id`, and is not with
+    anybody yet, must not go out. `event_id` names the answer.
+    """
 
 class TransitionKind(_TransitionKind, metaclass=_TransitionKindEnumTypeWrapper):
     """The kinds of transition."""
@@ -43,7 +48,12 @@ TRANSITION_KIND_ENTERED: TransitionKind.ValueType  # 1
 TRANSITION_KIND_EXITED: TransitionKind.ValueType  # 2
 """A segment's rule is no longer true."""
 TRANSITION_KIND_TRIGGERED: TransitionKind.ValueType  # 3
-"""A trigger's wait is over."""
+"""A trigger fired."""
+TRANSITION_KIND_WITHDRAWN: TransitionKind.ValueType  # 4
+"""The wait of a trigger was answered after it had fired, and the trigger says that its effect is
+then to be taken back: what was made of the same `definition_id` and `cause_id`, and is not with
+anybody yet, must not go out. `event_id` names the answer.
+"""
 Global___TransitionKind: _TypeAlias = TransitionKind  # noqa: Y015
 
 class _ExitReason:
@@ -76,7 +86,7 @@ Global___ExitReason: _TypeAlias = ExitReason  # noqa: Y015
 
 @_typing.final
 class TransitionOccurred(_message.Message):
-    """A person entered or left a segment, or a trigger fired."""
+    """A person entered or left a segment, or a trigger fired or took back that it had."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -90,6 +100,7 @@ class TransitionOccurred(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     EVENT_PROPERTIES_JSON_FIELD_NUMBER: _builtins.int
     EXIT_REASON_FIELD_NUMBER: _builtins.int
+    TRUSTED_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
     """The person: the record's key."""
     profile_revision: _builtins.int
@@ -110,6 +121,11 @@ class TransitionOccurred(_message.Message):
     """JSON object: the properties of the event that decided it, where it is at hand."""
     exit_reason: Global___ExitReason.ValueType
     """Why a person left: time or an event made the rule false, a merge, or the definition changed."""
+    trusted: _builtins.bool
+    """Whether the event that decided it came from a server source: nobody but the shop can have made it
+    up. Where time alone decided, it is the trust of the event that began the wait, or of the newest
+    event that the rule looks at; false where that is not known.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it became true, by the times of the events: maybe long before it was computed."""
@@ -127,10 +143,11 @@ class TransitionOccurred(_message.Message):
         event_id: _builtins.bytes = ...,
         event_properties_json: _builtins.bytes = ...,
         exit_reason: Global___ExitReason.ValueType = ...,
+        trusted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "definition_id", b"definition_id", "definition_version", b"definition_version", "event_id", b"event_id", "event_properties_json", b"event_properties_json", "exit_reason", b"exit_reason", "kind", b"kind", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "definition_id", b"definition_id", "definition_version", b"definition_version", "event_id", b"event_id", "event_properties_json", b"event_properties_json", "exit_reason", b"exit_reason", "kind", b"kind", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "time", b"time", "trusted", b"trusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
