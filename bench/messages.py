@@ -15,13 +15,19 @@ from cli.clients import Clients
 from libs.times import micros
 from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as ingest
-from tessera.render.v1 import message_pb2, render_service_pb2
+from tessera.render.v1 import (
+    campaign_pb2,
+    campaign_service_pb2,
+    delivery_service_pb2,
+    template_pb2,
+    template_service_pb2,
+)
 from tessera.segment.v1 import segment_pb2
 from tessera.segment.v1 import segment_service_pb2 as segment
 
 _DELAY_SECONDS = 2
 _SUBJECT = "Hello {{ profile.traits.first_name }}"
-_HTML = "<p>Hello {{ profile.traits.first_name }}, you looked at {{ event.properties.product_id }}.</p>"
+_HTML = "<p>Hello {{ profile.traits.first_name }}, you looked at {{ event.product_id }}.</p>"
 
 
 @dataclass(slots=True)
@@ -65,16 +71,17 @@ async def _prepare(clients: Clients) -> None:
     cart = segment_pb2.Trigger(trigger_id="cart", event_name="Cart", unless_event_names=["Paid"])
     cart.delay.FromSeconds(_DELAY_SECONDS)
     await (await clients.segment()).PutTrigger(segment.PutTriggerRequest(trigger=cart))
-    render = await clients.render()
-    template = message_pb2.Template(template_id="hello", subject=_SUBJECT, html=_HTML)
-    await render.PutTemplate(render_service_pb2.PutTemplateRequest(template=template))
+    template = template_pb2.Template(template_id="hello", subject=_SUBJECT, html=_HTML)
+    made = template_service_pb2.CreateTemplateRequest(template=template)
+    await (await clients.templates()).CreateTemplate(made)
     for campaign in (
-        message_pb2.Campaign(campaign_id="viewed", segment_id="viewed"),
-        message_pb2.Campaign(campaign_id="cart", trigger_id="cart"),
+        campaign_pb2.Campaign(campaign_id="viewed", segment_id="viewed"),
+        campaign_pb2.Campaign(campaign_id="cart", trigger_id="cart"),
     ):
-        campaign.template_id, campaign.stream = "hello", message_pb2.STREAM_TRANSACTIONAL
-        setattr(campaign, "from", "Shop <shop@example.com>")
-        await render.PutCampaign(render_service_pb2.PutCampaignRequest(campaign=campaign))
+        campaign.template_id, campaign.stream = "hello", campaign_pb2.STREAM_TRANSACTIONAL
+        campaign.sender, campaign.accept_untrusted = "Shop <shop@example.com>", True
+        request = campaign_service_pb2.CreateCampaignRequest(campaign=campaign)
+        await (await clients.campaigns()).CreateCampaign(request)
 
 
 async def _visit(clients: Clients, key: str, user: str, acknowledged: dict[str, float]) -> None:
@@ -94,9 +101,9 @@ async def _visit(clients: Clients, key: str, user: str, acknowledged: dict[str, 
 
 async def _take(clients: Clients, found: Delays, acknowledged: dict[str, float]) -> None:
     """Note when each message comes, and acknowledge it."""
-    render = await clients.render()
-    asked = render_service_pb2.SubscribeRequest(connector="bench", max_in_flight=1000, lease_seconds=60)
-    async for answer in render.Subscribe(asked):
+    deliveries = await clients.deliveries()
+    asked = delivery_service_pb2.SubscribeRequest(connector="bench", max_in_flight=1000)
+    async for answer in deliveries.Subscribe(asked):
         now = time.time()
         message = answer.message
         if message.campaign_id == "cart":
@@ -105,5 +112,5 @@ async def _take(clients: Clients, found: Delays, acknowledged: dict[str, float])
             user = message.to.partition("@")[0]
             # The message may be faster than the answer to the call that caused it.
             found.entry.append(max(0.0, now - acknowledged.get(user, now)))
-        lease = render_service_pb2.Lease(message_id=message.message_id, lease_id=answer.lease_id)
-        await render.AcknowledgeMessages(render_service_pb2.AcknowledgeMessagesRequest(leases=[lease]))
+        lease = delivery_service_pb2.Lease(message_id=message.message_id, lease_id=answer.lease_id)
+        await deliveries.AcknowledgeMessages(delivery_service_pb2.AcknowledgeMessagesRequest(leases=[lease]))

@@ -4,16 +4,21 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Literal, NamedTuple, TypeVar
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from cli.clients import Clients
 from cli.definitions import Definitions
 from libs.errors import Invalid, TesseraError
 from libs.rpc import error_from
-from tessera.render.v1 import render_service_pb2 as render_pb
+from tessera.render.v1 import campaign_service_pb2 as campaign_pb
+from tessera.render.v1 import template_service_pb2 as template_pb
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 
 Change = Literal["created", "changed", "unchanged"]
 Answer = TypeVar("Answer")
+
+_EVERYTHING = FieldMask(paths=["*"])
+_PAGE = 500
 
 
 class Applied(NamedTuple):
@@ -27,7 +32,7 @@ class Applied(NamedTuple):
 
 async def apply(clients: Clients, definitions: Definitions) -> AsyncIterator[Applied]:
     """Put everything, what campaigns refer to first; the error names the file and the entry."""
-    segment, render = await clients.segment(), await clients.render()
+    segment = await clients.segment()
     before: Mapping[str, int]
     before = {
         s.segment_id: s.version
@@ -47,26 +52,35 @@ async def apply(clients: Clients, definitions: Definitions) -> AsyncIterator[App
         )
         version = answer.trigger.version
         yield Applied("trigger", two.definition_id, _change(before, two.definition_id, version), version)
-    before = {
-        t.template_id: t.version
-        for t in (await render.ListTemplates(render_pb.ListTemplatesRequest())).templates
-    }
+    templates, before = await clients.templates(), {}
+    listing = template_pb.ListTemplatesRequest(page_size=_PAGE)
+    while True:
+        page = await templates.ListTemplates(listing)
+        before |= {t.template_id: t.version for t in page.templates}
+        if not page.next_page_token:
+            break
+        listing.page_token = page.next_page_token
     for three in definitions.templates:
-        stored = await _named(
-            three.place, render.PutTemplate(render_pb.PutTemplateRequest(template=three.message))
+        update = template_pb.UpdateTemplateRequest(
+            template=three.message, update_mask=_EVERYTHING, allow_missing=True
         )
+        stored = await _named(three.place, templates.UpdateTemplate(update))
         version = stored.template.version
         yield Applied("template", three.definition_id, _change(before, three.definition_id, version), version)
-    campaigns = {
-        c.campaign_id: c for c in (await render.ListCampaigns(render_pb.ListCampaignsRequest())).campaigns
-    }
+    campaigns, before = await clients.campaigns(), {}
+    asked = campaign_pb.ListCampaignsRequest(page_size=_PAGE)
+    while True:
+        found = await campaigns.ListCampaigns(asked)
+        before |= {c.campaign_id: c.version for c in found.campaigns}
+        if not found.next_page_token:
+            break
+        asked.page_token = found.next_page_token
     for four in definitions.campaigns:
-        made = await _named(
-            four.place, render.PutCampaign(render_pb.PutCampaignRequest(campaign=four.message))
+        wanted = campaign_pb.UpdateCampaignRequest(
+            campaign=four.message, update_mask=_EVERYTHING, allow_missing=True
         )
-        known = campaigns.get(four.definition_id)
-        change: Change = "created" if known is None else "unchanged" if known == made.campaign else "changed"
-        yield Applied("campaign", four.definition_id, change, 0)
+        version = (await _named(four.place, campaigns.UpdateCampaign(wanted))).campaign.version
+        yield Applied("campaign", four.definition_id, _change(before, four.definition_id, version), version)
 
 
 def _change(before: Mapping[str, int], definition_id: str, version: int) -> Change:

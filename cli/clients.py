@@ -17,7 +17,13 @@ from libs.rpc import Tls, open_channel
 from tessera.ingest.v1 import ingest_service_pb2_grpc
 from tessera.profile.v1 import profile_service_pb2_grpc
 from tessera.recommend.v1 import recommend_service_pb2_grpc
-from tessera.render.v1 import render_service_pb2_grpc
+from tessera.render.v1 import (
+    campaign_service_pb2_grpc,
+    delivery_service_pb2_grpc,
+    message_service_pb2_grpc,
+    preview_service_pb2_grpc,
+    template_service_pb2_grpc,
+)
 from tessera.segment.v1 import segment_service_pb2_grpc
 
 API_KEY = "TESSERA_API_KEY"
@@ -50,9 +56,25 @@ class Clients:
         """Knows who may like what."""
         return recommend_service_pb2_grpc.RecommendServiceStub(await self._channel("recommend"))
 
-    async def render(self) -> "render_service_pb2_grpc.RenderServiceAsyncStub":
-        """Makes messages."""
-        return render_service_pb2_grpc.RenderServiceStub(await self._channel("render"))
+    async def templates(self) -> "template_service_pb2_grpc.TemplateServiceAsyncStub":
+        """Keeps templates."""
+        return template_service_pb2_grpc.TemplateServiceStub(await self._channel("render"))
+
+    async def campaigns(self) -> "campaign_service_pb2_grpc.CampaignServiceAsyncStub":
+        """Keeps campaigns."""
+        return campaign_service_pb2_grpc.CampaignServiceStub(await self._channel("render"))
+
+    async def previews(self) -> "preview_service_pb2_grpc.PreviewServiceAsyncStub":
+        """Shows what templates and campaigns would say, and sends it to those who write them."""
+        return preview_service_pb2_grpc.PreviewServiceStub(await self._channel("render"))
+
+    async def messages(self) -> "message_service_pb2_grpc.MessageServiceAsyncStub":
+        """Tells what was sent, and why."""
+        return message_service_pb2_grpc.MessageServiceStub(await self._channel("render"))
+
+    async def deliveries(self) -> "delivery_service_pb2_grpc.DeliveryServiceAsyncStub":
+        """Hands out messages."""
+        return delivery_service_pb2_grpc.DeliveryServiceStub(await self._channel("render"))
 
     def _missing(self, service: str) -> str:
         if self.running.process_id is None:

@@ -11,16 +11,17 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 
 from libs.errors import Invalid, NotFound
-from tessera.render.v1.message_pb2 import Campaign, Template
+from tessera.render.v1.campaign_pb2 import Campaign
+from tessera.render.v1.template_pb2 import Template
 from tessera.segment.v1.segment_pb2 import Segment, Trigger
 
 Kind = TypeVar("Kind", bound=Message)
 
 PARTS = ("subject", "preheader", "html", "text")
 _NEEDED_PARTS = ("subject", "html")
-_FILLED_BY_SERVERS = frozenset({"version", "state", "member_count", "create_time"})
+_FILLED_BY_SERVERS = frozenset({"version", "state", "member_count", "create_time", "update_time", "etag"})
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DELAY = re.compile(r"(\d+)([smhd])")
+_DURATION = re.compile(r"(\d+)([smhd])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +102,25 @@ def _check_fields(message: Message, table: dict[str, Any]) -> None:
 
 
 def _trigger(table: dict[str, Any]) -> dict[str, Any]:
-    delay = _DELAY.fullmatch(str(table.get("delay", "")))
-    if delay is None:
-        raise ValueError('delay: must be a number with a unit, such as "90s", "5m", "1h" or "30d"')
-    return {**table, "delay": f"{int(delay[1]) * _UNITS[delay[2]]}s"}
+    return {**table, "delay": _duration("delay", table.get("delay", ""))}
+
+
+def _duration(name: str, value: object) -> str:
+    """As JSON writes a duration, in seconds."""
+    found = _DURATION.fullmatch(str(value))
+    if found is None:
+        raise ValueError(f'{name}: must be a number with a unit, such as "90s", "5m", "1h" or "30d"')
+    return f"{int(found[1]) * _UNITS[found[2]]}s"
 
 
 def _campaign(table: dict[str, Any]) -> dict[str, Any]:
     stream = table.get("stream", "marketing")
     if stream not in ("marketing", "transactional"):
         raise ValueError(f'stream: must be "marketing" or "transactional", not {stream!r}')
-    return {**table, "stream": f"STREAM_{stream.upper()}"}
+    durations: dict[str, Any] = {
+        name: _duration(name, table[name]) for name in ("max_age", "expire_after") if name in table
+    }
+    return {**table, "stream": f"STREAM_{stream.upper()}", **durations}
 
 
 def _templates(folder: Path) -> Iterator[Definition[Template]]:

@@ -12,9 +12,10 @@ from enum import Enum
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
-from tessera.render.v1 import render_service_pb2 as pb
-from tessera.render.v1 import render_service_pb2_grpc
+from tessera.render.v1 import delivery_service_pb2 as pb
+from tessera.render.v1 import delivery_service_pb2_grpc
 from tessera.render.v1.message_pb2 import Message
 
 log = logging.getLogger("tessera.connector")
@@ -160,11 +161,11 @@ class Connector:
 
     async def _subscribe(self, stopping: asyncio.Event) -> bool:
         """Take messages from one stream; True where the connector is to end."""
-        stub = render_service_pb2_grpc.RenderServiceStub(self.channel)
+        stub = delivery_service_pb2_grpc.DeliveryServiceStub(self.channel)
         request = pb.SubscribeRequest(
             connector=self.options.connector,
             max_in_flight=self.options.max_in_flight,
-            lease_seconds=self.options.lease_seconds,
+            lease_duration=Duration(seconds=self.options.lease_seconds),
         )
         stream = stub.Subscribe(request)
         reader = _Reader(stream, stopping)
@@ -217,7 +218,7 @@ class Connector:
             retry = result.verdict is Verdict.RETRY
             refusal = pb.RejectMessagesRequest(leases=leases, reason=result.reason, retry=retry)
             if retry and result.retry_after_seconds is not None:
-                refusal.retry_after_seconds = result.retry_after_seconds
+                refusal.retry_after.FromSeconds(result.retry_after_seconds)
             answer = await stub.RejectMessages(refusal, timeout=_CALL_SECONDS, wait_for_ready=True)
         if answer.lost:
             log.warning("message %s: its lease was lost, it comes again", message.message_id)
@@ -228,7 +229,7 @@ async def _give_back(stub: Any, responses: list[pb.SubscribeResponse]) -> None:
     if responses:
         leases = [_lease_of(response) for response in responses]
         request = pb.RejectMessagesRequest(
-            leases=leases, reason="the connector stopped", retry=True, retry_after_seconds=0
+            leases=leases, reason="the connector stopped", retry=True, retry_after=Duration()
         )
         await stub.RejectMessages(request, timeout=_CALL_SECONDS)
 

@@ -47,7 +47,7 @@ def mail_of(message: Message) -> bytes:
 
 def _mail(message: Message) -> EmailMessage:
     mail = EmailMessage(_POLICY)
-    mail["From"] = getattr(message, "from")
+    mail["From"] = message.sender
     mail["To"] = message.to
     if message.reply_to:
         mail["Reply-To"] = message.reply_to

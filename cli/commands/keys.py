@@ -14,7 +14,13 @@ from libs.rpc.permissions import PUBLIC, permissions_of_all
 from tessera.ingest.v1 import ingest_service_pb2
 from tessera.profile.v1 import profile_service_pb2
 from tessera.recommend.v1 import recommend_service_pb2
-from tessera.render.v1 import render_service_pb2
+from tessera.render.v1 import (
+    campaign_service_pb2,
+    delivery_service_pb2,
+    message_service_pb2,
+    preview_service_pb2,
+    template_service_pb2,
+)
 from tessera.segment.v1 import segment_service_pb2
 
 app = typer.Typer(
@@ -25,7 +31,11 @@ _CONTRACTS = (
     ingest_service_pb2,
     profile_service_pb2,
     recommend_service_pb2,
-    render_service_pb2,
+    campaign_service_pb2,
+    delivery_service_pb2,
+    message_service_pb2,
+    preview_service_pb2,
+    template_service_pb2,
     segment_service_pb2,
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

@@ -17,7 +17,7 @@ from libs.errors import Invalid, NotFound, PermissionDenied, Unavailable
 from libs.rpc import error_from
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
-from tessera.render.v1 import render_service_pb2 as pb
+from tessera.render.v1 import message_service_pb2 as pb
 from tessera.render.v1.message_pb2 import DeliveryState, Message, Outcome
 
 app = typer.Typer(help="Messages, and decisions not to send one.", no_args_is_help=True)
@@ -80,8 +80,8 @@ def _one_of(option: str, given: str, words: Sequence[str]) -> str:
 
 async def _tail(home: Path, wanted: pb.ListMessagesRequest, follow: bool, as_json: bool) -> None:
     async with connect(home) as clients:
-        render = await clients.render()
-        first = list((await render.ListMessages(wanted)).messages)
+        messages = await clients.messages()
+        first = list((await messages.ListMessages(wanted)).messages)
         for message in reversed(first):
             _print_line(message, as_json)
         if not (first or follow or as_json):
@@ -89,7 +89,7 @@ async def _tail(home: Path, wanted: pb.ListMessagesRequest, follow: bool, as_jso
         seen = {message.message_id for message in first}
         while follow:
             await asyncio.sleep(_POLL_SECONDS)
-            fresh = [m for m in (await render.ListMessages(wanted)).messages if m.message_id not in seen]
+            fresh = [m for m in (await messages.ListMessages(wanted)).messages if m.message_id not in seen]
             for message in reversed(fresh):
                 _print_line(message, as_json)
             seen |= {message.message_id for message in fresh}
@@ -164,7 +164,9 @@ def show(
         async with connect(home) as clients:
             async for message in _all(clients):
                 if message.message_id.startswith(message_id):
-                    return message, await _cause(clients, message)
+                    request = pb.GetMessageRequest(message_id=message.message_id)
+                    whole = (await (await clients.messages()).GetMessage(request)).message
+                    return whole, await _cause(clients, whole)
         raise NotFound(f"there is no message {message_id}")
 
     message, cause = run(call())
@@ -184,9 +186,9 @@ def show(
 
 
 async def _all(clients: Clients) -> AsyncIterator[Message]:
-    render, token = await clients.render(), ""
+    messages, token = await clients.messages(), ""
     while True:
-        page = await render.ListMessages(pb.ListMessagesRequest(page_size=500, page_token=token))
+        page = await messages.ListMessages(pb.ListMessagesRequest(page_size=500, page_token=token))
         for message in page.messages:
             yield message
         token = page.next_page_token
@@ -230,7 +232,7 @@ def _facts(message: Message, cause: EventCollected | None = None) -> list[tuple[
         ("message", message.message_id),
         ("outcome", outcome),
         ("delivery", delivery),
-        ("from", getattr(message, "from")),
+        ("from", message.sender),
         ("to", message.to),
         ("subject", message.subject),
         ("preheader", message.preheader),

@@ -17,7 +17,8 @@ from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print
 from libs.errors import FailedPrecondition, Unavailable
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
-from tessera.render.v1 import render_service_pb2 as render_pb
+from tessera.render.v1 import message_service_pb2 as message_pb
+from tessera.render.v1.message_pb2 import Outcome
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 from tessera.segment.v1.segment_pb2 import SegmentState
 
@@ -121,8 +122,8 @@ async def _members(clients: Clients, found: Status) -> None:
 
 async def _sent(clients: Clients, found: Status) -> None:
     async def ask() -> dict[str, int]:
-        answer = await (await clients.render()).ListMessages(render_pb.ListMessagesRequest(page_size=1))
-        return {word(name, "OUTCOME"): count for name, count in sorted(answer.totals.items())}
+        answer = await (await clients.messages()).CountMessages(message_pb.CountMessagesRequest())
+        return {word(Outcome.Name(one.outcome), "OUTCOME"): one.count for one in answer.counts}
 
     found.messages = await _or_none(ask())
 

@@ -38,7 +38,7 @@ from libs.observability.traces import new_traceparent
 from tessera.ingest.v1 import ingest_service_pb2 as ingest_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
-from tessera.render.v1 import render_service_pb2 as render_pb
+from tessera.render.v1 import message_service_pb2 as message_pb
 from tessera.render.v1.message_pb2 import DeliveryState, Message, Outcome
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 
@@ -202,10 +202,8 @@ class Scenario:
         report.profiles = profiles.total_size
         segments = await (await self.clients.segment()).ListSegments(segment_pb.ListSegmentsRequest())
         report.segments = {s.segment_id: s.member_count for s in segments.segments}
-        messages = await (await self.clients.render()).ListMessages(
-            render_pb.ListMessagesRequest(page_size=1)
-        )
-        report.messages = {word(name, "OUTCOME"): count for name, count in sorted(messages.totals.items())}
+        messages = await (await self.clients.messages()).CountMessages(message_pb.CountMessagesRequest())
+        report.messages = {word(Outcome.Name(one.outcome), "OUTCOME"): one.count for one in messages.counts}
         report.transitions = {
             kind: int(count)
             for kind, count in (await self._metric("segment", "tessera_transitions_total")).items()
@@ -239,9 +237,9 @@ class Scenario:
             self.report.journey = await journey.tell(self.clients, message, self.home.spans, trace_id)
 
     async def _messages(self) -> list[Message]:
-        render = await self.clients.render()
-        request = render_pb.ListMessagesRequest(page_size=500, outcome=Outcome.OUTCOME_RENDERED)
-        return list((await render.ListMessages(request)).messages)
+        messages = await self.clients.messages()
+        request = message_pb.ListMessagesRequest(page_size=500, outcome=Outcome.OUTCOME_RENDERED)
+        return list((await messages.ListMessages(request)).messages)
 
     async def _drain(self, through: str, told: Callable[[int], None]) -> None:
         running = self.clients.running

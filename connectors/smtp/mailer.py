@@ -60,7 +60,7 @@ class Mailer:
             mail = eml.mail_of(message)
         except eml.Undeliverable as error:
             return Result(Verdict.REJECTED, str(error))
-        sender = self._bounce_address or parseaddr(getattr(message, "from"))[1]
+        sender = self._bounce_address or parseaddr(message.sender)[1]
         try:
             await self._send(sender, message.to, mail)
         except aiosmtplib.SMTPRecipientsRefused as refused:

@@ -19,7 +19,7 @@ from tessera.profile.v1 import (
     profile_service_pb2,
     profile_service_pb2_grpc,
 )
-from tessera.render.v1 import message_pb2, render_events_pb2, render_service_pb2
+from tessera.render.v1 import message_pb2, message_service_pb2, render_events_pb2
 from tessera.segment.v1 import segment_events_pb2, segment_service_pb2
 from tests.faults.system import System
 from tests.model import Profile
@@ -127,12 +127,12 @@ async def clocks(system: System) -> tuple[int, int]:
 
 async def read_decisions(clients: Clients) -> list[message_pb2.Message]:
     """Everything that render has decided."""
-    service = await clients.render()
+    service = await clients.messages()
     found: list[message_pb2.Message] = []
     token = ""
     while True:
         page = await service.ListMessages(
-            render_service_pb2.ListMessagesRequest(page_size=_PAGE, page_token=token)
+            message_service_pb2.ListMessagesRequest(page_size=_PAGE, page_token=token)
         )
         found += page.messages
         token = page.next_page_token

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 
 from libs.times import micros
-from tessera.render.v1 import message_pb2, render_service_pb2
+from tessera.render.v1 import campaign_pb2, campaign_service_pb2, template_pb2, template_service_pb2
 from tessera.segment.v1 import segment_pb2, segment_service_pb2
 from tests.faults import checks, logs, shop
 from tests.faults.kinds import Fault
@@ -150,7 +150,7 @@ async def define(system: System) -> dict[str, Trigger]:
     """Create the segments, triggers, template and campaigns; returns the triggers for the model."""
     created: dict[str, int] = {}
     async with system.clients() as clients:
-        segment, render = await clients.segment(), await clients.render()
+        segment = await clients.segment()
         for segment_id, rule in shop.SEGMENTS.items():
             wanted = segment_pb2.Segment(segment_id=segment_id, expression=rule.text)
             await segment.PutSegment(segment_service_pb2.PutSegmentRequest(segment=wanted))
@@ -163,28 +163,32 @@ async def define(system: System) -> dict[str, Trigger]:
             )
             answer = await segment.PutTrigger(segment_service_pb2.PutTriggerRequest(trigger=trigger))
             created[trigger_id] = micros(answer.trigger.create_time)
-        template = message_pb2.Template(template_id="note", subject="A note", html="<p>{{ event }}</p>")
-        await render.PutTemplate(render_service_pb2.PutTemplateRequest(template=template))
+        template = template_pb2.Template(template_id="note", subject="A note", html="<p>{{ event }}</p>")
+        made = template_service_pb2.CreateTemplateRequest(template=template)
+        await (await clients.templates()).CreateTemplate(made)
         for campaign in _campaigns():
-            await render.PutCampaign(render_service_pb2.PutCampaignRequest(campaign=campaign))
+            request = campaign_service_pb2.CreateCampaignRequest(campaign=campaign)
+            await (await clients.campaigns()).CreateCampaign(request)
     return shop.triggers(created)
 
 
-def _campaigns() -> list[message_pb2.Campaign]:
-    common = {"template_id": "note", "max_age_seconds": shop.MOST_AGE_SECONDS}
+def _campaigns() -> list[campaign_pb2.Campaign]:
+    max_age = Duration(seconds=shop.MOST_AGE_SECONDS)
     return [
-        message_pb2.Campaign(
+        campaign_pb2.Campaign(
             campaign_id="thanks",
             segment_id=shop.CAMPAIGNS["thanks"],
-            stream=message_pb2.STREAM_TRANSACTIONAL,
-            **common,  # type: ignore[arg-type]
-            **{"from": _SENDER},  # type: ignore[arg-type]
+            stream=campaign_pb2.STREAM_TRANSACTIONAL,
+            template_id="note",
+            max_age=max_age,
+            sender=_SENDER,
         ),
-        message_pb2.Campaign(
+        campaign_pb2.Campaign(
             campaign_id="cart",
             trigger_id=shop.CAMPAIGNS["cart"],
-            stream=message_pb2.STREAM_MARKETING,
-            **common,  # type: ignore[arg-type]
-            **{"from": _SENDER},  # type: ignore[arg-type]
+            stream=campaign_pb2.STREAM_MARKETING,
+            template_id="note",
+            max_age=max_age,
+            sender=_SENDER,
         ),
     ]

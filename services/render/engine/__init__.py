@@ -1,1 +1,1 @@
-"""Liquid templates, rendered in processes of their own so that none can hang the service."""
+"""Fills templates, in processes of their own."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 
-from tessera.render.v1 import message_pb2, render_service_pb2_grpc
-from tessera.render.v1 import render_service_pb2 as pb
+from tessera.render.v1 import delivery_service_pb2 as pb
+from tessera.render.v1 import delivery_service_pb2_grpc, message_pb2
 
 
 def message(key: str = "key-1", **fields: Any) -> message_pb2.Message:
@@ -27,7 +27,7 @@ def message(key: str = "key-1", **fields: Any) -> message_pb2.Message:
             "text": "Hallo Ada\n",
             "campaign_id": "cart",
             "headers": [message_pb2.Header(name="List-Unsubscribe", value="<https://x.example/u>")],
-            "from": "Shop <shop@shop.example.com>",
+            "sender": "Shop <shop@shop.example.com>",
             **fields,
         }
     )
@@ -44,7 +44,7 @@ def response(one: message_pb2.Message, lease_seconds: float) -> pb.SubscribeResp
     return made
 
 
-class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
+class FakeRender(delivery_service_pb2_grpc.DeliveryServiceServicer):
     """Hands every message out, again and again until it is acknowledged or rejected for good."""
 
     def __init__(self, *messages: message_pb2.Message) -> None:
@@ -68,7 +68,7 @@ class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
         while True:
             for one in [one for i, one in self.waiting.items() if i not in handed]:
                 handed.add(one.message_id)
-                yield response(one, request.lease_seconds)
+                yield response(one, request.lease_duration.seconds)
             await asyncio.sleep(0.02)
 
     async def AcknowledgeMessages(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -82,8 +82,8 @@ class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
         for lease in request.leases:
             one = self.waiting[lease.message_id]
             self.rejections.append((one.idempotency_key, request.retry, request.reason))
-            given = request.HasField("retry_after_seconds")
-            self.pauses.append(request.retry_after_seconds if given else None)
+            given = request.HasField("retry_after")
+            self.pauses.append(request.retry_after.seconds if given else None)
             if not request.retry:
                 del self.waiting[lease.message_id]
         return pb.RejectMessagesResponse()
@@ -93,7 +93,7 @@ class FakeRender(render_service_pb2_grpc.RenderServiceServicer):
 async def serving(servicer: FakeRender, port: int = 0) -> AsyncIterator[str]:
     """Serve it; yields the address."""
     server = servicer.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    render_service_pb2_grpc.add_RenderServiceServicer_to_server(servicer, server)
+    delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(servicer, server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:

@@ -19,26 +19,29 @@ from libs.messaging.news import News
 from libs.messaging.topics import owned_by
 from libs.times import timestamp
 from libs.unsubscribe import Links
-from services.render.app import SCHEMA
-from services.render.consumer import TransitionHandler
-from services.render.domain import MICROS
-from services.render.engine.pool import Engine
-from services.render.engine.text import text_template
-from services.render.grpc_api import RenderServicer
-from services.render.handlers import Decider, Deliveries, Library, Previews
-from services.render.jobs import Listener
-from services.render.repository import (
-    CHANNEL,
-    GrpcNeighbours,
-    SqlCampaigns,
-    SqlMessages,
-    SqlQueue,
-    SqlTemplates,
-)
+from services.render.app import SCHEMA, handler_of, servicers_of
+from services.render.deciding.clients import GrpcNeighbours
+from services.render.deciding.use_cases import Decider
+from services.render.delivery.jobs import Listener
+from services.render.delivery.sql.queue import CHANNEL, SqlQueue
+from services.render.delivery.use_cases import Deliveries
+from services.render.engine.clients import Engine
+from services.render.model import MICROS
 from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
 from tessera.recommend.v1 import model_pb2, recommend_service_pb2, recommend_service_pb2_grpc
-from tessera.render.v1 import message_pb2, render_service_pb2_grpc
-from tessera.render.v1 import render_service_pb2 as pb
+from tessera.render.v1 import (
+    campaign_pb2,
+    campaign_service_pb2,
+    campaign_service_pb2_grpc,
+    delivery_service_pb2_grpc,
+    message_pb2,
+    message_service_pb2,
+    message_service_pb2_grpc,
+    preview_service_pb2_grpc,
+    template_pb2,
+    template_service_pb2,
+    template_service_pb2_grpc,
+)
 from tessera.segment.v1 import (
     segment_events_pb2,
     segment_pb2,
@@ -140,8 +143,13 @@ class Rig:
     recommends: Recommends
     now: float = NOW
     address: str = ""
-    render: Any = None
     deliveries: Any = None
+    templates: Any = None
+    campaigns: Any = None
+    previews: Any = None
+    archive: Any = None
+    connectors: Any = None
+    """The stub of DeliveryService; `deliveries` is what it calls."""
     server: Any = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -183,36 +191,48 @@ class Rig:
     async def decide(self, *transitions: segment_events_pb2.TransitionOccurred) -> int:
         """Handle a batch in one transaction, as the consumer does; returns how many messages it appends."""
         async with self.database.begin() as connection:
-            outcome = await TransitionHandler(self.decider).handle(connection, self.batch(*transitions))
+            outcome = await handler_of(self.decider).handle(connection, self.batch(*transitions))
             for topic, records in outcome.output:
                 await self.log.append(connection, topic, records)
         outcome.after_commit()
         return sum(len(records) for _, records in outcome.output)
 
     async def messages(self, **wanted: Any) -> Sequence[message_pb2.Message]:
-        """All decisions, newest first."""
-        response = await self.render.ListMessages(pb.ListMessagesRequest(**wanted))
-        return list(response.messages)
+        """All decisions, newest first, with their bodies."""
+        listed = await self.archive.ListMessages(message_service_pb2.ListMessagesRequest(**wanted))
+        requests = [message_service_pb2.GetMessageRequest(message_id=m.message_id) for m in listed.messages]
+        return [(await self.archive.GetMessage(request)).message for request in requests]
 
-    async def totals(self) -> dict[str, int]:
+    async def totals(self, **wanted: Any) -> dict[str, int]:
         """How many there are of each outcome."""
-        return dict((await self.render.ListMessages(pb.ListMessagesRequest())).totals)
+        counted = await self.archive.CountMessages(message_service_pb2.CountMessagesRequest(**wanted))
+        return {message_pb2.Outcome.Name(one.outcome): one.count for one in counted.counts}
 
-    async def put(self, html: str = HTML, subject: str = SUBJECT, **campaign: Any) -> message_pb2.Campaign:
+    async def put_template(self, **parts: Any) -> Any:
+        """A template, created or changed; the whole answer."""
+        template = template_pb2.Template(**{"template_id": "t", "subject": "s", "html": "<p>h</p>", **parts})
+        return await self.templates.UpdateTemplate(
+            template_service_pb2.UpdateTemplateRequest(
+                template=template, update_mask={"paths": ["*"]}, allow_missing=True
+            )
+        )
+
+    async def put(self, html: str = HTML, subject: str = SUBJECT, **campaign: Any) -> campaign_pb2.Campaign:
         """A template, and a campaign that uses it."""
         template_id = campaign.pop("template_id", "cart")
-        template = message_pb2.Template(template_id=template_id, subject=subject, html=html)
-        await self.render.PutTemplate(pb.PutTemplateRequest(template=template))
+        await self.put_template(template_id=template_id, subject=subject, html=html)
         values = {
             "campaign_id": "cart",
             "display_name": "Your cart",
             "template_id": template_id,
-            "from": "Shop <shop@shop.example.com>",
+            "sender": "Shop <shop@shop.example.com>",
             **({} if "segment_id" in campaign else {"trigger_id": "cart"}),
             **campaign,
         }
-        request = pb.PutCampaignRequest(campaign=message_pb2.Campaign(**values))
-        return (await self.render.PutCampaign(request)).campaign
+        request = campaign_service_pb2.UpdateCampaignRequest(
+            campaign=campaign_pb2.Campaign(**values), update_mask={"paths": ["*"]}, allow_missing=True
+        )
+        return (await self.campaigns.UpdateCampaign(request)).campaign
 
 
 @asynccontextmanager
@@ -243,19 +263,16 @@ async def open_rig(url: str) -> AsyncIterator[Rig]:
             recommends,
         )
         rig.deliveries = Deliveries(SqlQueue(database), neighbours, clock)
-        library = Library(SqlTemplates(database), SqlCampaigns(database), engine, text_template, clock)
         news = News()
-        servicer = RenderServicer(
-            library,
-            Previews(library, neighbours, engine, links),
-            SqlMessages(database),
-            rig.deliveries,
-            news,
-        )
-        await stack.enter_async_context(_serving(rig, servicer))
+        servicers = servicers_of(database, engine, neighbours, links, news, clock)
+        await stack.enter_async_context(_serving(rig, servicers))
         listening = asyncio.create_task(Listener(database, CHANNEL, news).run(rig.stopping))
         channel = await stack.enter_async_context(rpc.open_channel(rig.address, api_key=CONNECTOR_KEY))
-        rig.render = render_service_pb2_grpc.RenderServiceStub(channel)
+        rig.templates = template_service_pb2_grpc.TemplateServiceStub(channel)
+        rig.campaigns = campaign_service_pb2_grpc.CampaignServiceStub(channel)
+        rig.previews = preview_service_pb2_grpc.PreviewServiceStub(channel)
+        rig.archive = message_service_pb2_grpc.MessageServiceStub(channel)
+        rig.connectors = delivery_service_pb2_grpc.DeliveryServiceStub(channel)
         yield rig
         rig.stopping.set()
         await listening
@@ -276,14 +293,13 @@ async def _neighbours(*servicers: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _serving(rig: Rig, servicer: RenderServicer) -> AsyncIterator[None]:
+async def _serving(rig: Rig, servicers: Sequence[Any]) -> AsyncIterator[None]:
     keys = {
         CONNECTOR_KEY: rpc.Caller("connector", frozenset({"render.*", "pii.read"})),
         "blind": rpc.Caller("blind", frozenset({"render.*"})),
     }
     hashed = {hashlib.sha256(key.encode()).hexdigest(): who for key, who in keys.items()}
-    add = render_service_pb2_grpc.add_RenderServiceServicer_to_server
-    server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=rpc.ApiKeys(hashed), drain_seconds=3)
+    server = rpc.RpcServer("127.0.0.1:0", servicers, api_keys=rpc.ApiKeys(hashed), drain_seconds=3)
     await server.start()
     rig.address, rig.server = server.address, server
     running = asyncio.create_task(server.run(rig.stopping))

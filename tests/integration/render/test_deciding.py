@@ -6,14 +6,16 @@ from typing import Any
 
 import orjson
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from libs.errors import Unavailable
 from libs.messaging import Consumer, ConsumerSettings
 from libs.messaging.topics import RENDER_DEAD_LETTERS, SEGMENT_TRANSITIONS
 from libs.unsubscribe import Unsubscription
-from services.render.consumer import GROUP, TransitionHandler
+from services.render.app import handler_of
+from services.render.deciding.stream import GROUP
 from tessera.render.v1 import message_pb2
-from tessera.render.v1 import render_service_pb2 as pb
+from tessera.render.v1 import preview_service_pb2 as pb
 from tessera.segment.v1 import segment_events_pb2
 from tests.integration.render.rig import Rig
 
@@ -34,7 +36,7 @@ async def test_a_transition_on_the_log_becomes_exactly_one_message(rig: Rig) -> 
     who = rig.profiles.add()
     transition = rig.transition(who)
     settings = ConsumerSettings(GROUP, (SEGMENT_TRANSITIONS,), RENDER_DEAD_LETTERS, tick_seconds=0.05)
-    consumer = Consumer(rig.database, rig.log, settings, lambda: TransitionHandler(rig.decider))
+    consumer = Consumer(rig.database, rig.log, settings, lambda: handler_of(rig.decider))
     stopping = asyncio.Event()
     consuming = asyncio.create_task(consumer.run(stopping))
     await rig.log.publish(SEGMENT_TRANSITIONS, rig.records(transition, transition))
@@ -95,7 +97,7 @@ async def test_a_batch_that_failed_before_its_commit_is_done_again_without_a_tra
     async with rig.database.pool.acquire() as connection:
         killed = connection.transaction()
         await killed.start()
-        await TransitionHandler(rig.decider).handle(connection, rig.batch(transition))
+        await handler_of(rig.decider).handle(connection, rig.batch(transition))
         await killed.rollback()
     before = await rig.totals()
     await rig.decide(transition)
@@ -109,7 +111,7 @@ async def test_a_batch_that_failed_before_its_commit_is_done_again_without_a_tra
 
 async def test_old_events_are_not_news(rig: Rig) -> None:
     """What is older than the campaign's limit mails nobody, and is recorded as missed with the reason."""
-    await rig.put(max_age_seconds=60)
+    await rig.put(max_age=Duration(seconds=60))
     late = [rig.transition(str(uuid.uuid4()), age=61) for _ in range(2_000)]
 
     appended = await rig.decide(*late, rig.transition(rig.profiles.add(), age=60))
@@ -121,7 +123,7 @@ async def test_old_events_are_not_news(rig: Rig) -> None:
 
 
 async def test_what_is_missed_asks_nobody(rig: Rig) -> None:
-    await rig.put(max_age_seconds=60, recommendations=3)
+    await rig.put(max_age=Duration(seconds=60), recommendations=3)
     await rig.decide(rig.transition(rig.profiles.add(), age=61))
 
     assert (0, 0, []) == (rig.profiles.calls, rig.segments.calls, rig.recommends.asked)
@@ -258,7 +260,9 @@ async def test_a_paused_campaign_decides_nothing(rig: Rig) -> None:
 async def test_render_shows_the_real_context_of_a_person_but_no_real_unsubscribe_link(rig: Rig) -> None:
     await rig.put(recommendations=1)
     who = rig.profiles.add()
-    shown = await rig.render.Render(pb.RenderRequest(template_id="cart", profile_id=who, recommendations=1))
+    shown = await rig.previews.RenderForProfile(
+        pb.RenderForProfileRequest(template_id="cart", profile_id=who, recommendations=1)
+    )
     context = orjson.loads(shown.context_json)
 
     assert {"id": who, "traits": {"name": "Ada"}} == context["profile"]

@@ -5,14 +5,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from libs import rpc
 from libs.rpc import open_channel
-from services.render.jobs import ExpireJob
-from services.render.ports import Subscriber
-from services.render.repository import SqlQueue
-from tessera.render.v1 import message_pb2, render_service_pb2_grpc
-from tessera.render.v1 import render_service_pb2 as pb
+from services.render.delivery.jobs import ExpireJob
+from services.render.delivery.ports import Subscriber
+from services.render.delivery.sql.queue import SqlQueue
+from tessera.render.v1 import delivery_service_pb2 as pb
+from tessera.render.v1 import delivery_service_pb2_grpc, message_pb2
 from tests.integration.render.rig import Rig
 
 LEASED = message_pb2.DELIVERY_STATE_LEASED
@@ -42,14 +43,17 @@ def lease_of(granted: Any) -> pb.Lease:
 
 async def acknowledge(rig: Rig, *granted: Any) -> list[Any]:
     request = pb.AcknowledgeMessagesRequest(leases=[lease_of(one) for one in granted])
-    return list((await rig.render.AcknowledgeMessages(request)).lost)
+    return list((await rig.connectors.AcknowledgeMessages(request)).lost)
 
 
 async def reject(rig: Rig, granted: Any, retry: bool, after: int | None = None) -> list[Any]:
     request = pb.RejectMessagesRequest(
-        leases=[lease_of(granted)], reason="mailbox full", retry=retry, retry_after_seconds=after
+        leases=[lease_of(granted)],
+        reason="mailbox full",
+        retry=retry,
+        retry_after=None if after is None else Duration(seconds=after),
     )
-    return list((await rig.render.RejectMessages(request)).lost)
+    return list((await rig.connectors.RejectMessages(request)).lost)
 
 
 async def state(rig: Rig) -> tuple[int, str]:
@@ -58,14 +62,15 @@ async def state(rig: Rig) -> tuple[int, str]:
 
 
 async def test_a_message_reaches_a_subscriber_that_was_waiting(rig: Rig) -> None:
-    stream = rig.render.Subscribe(pb.SubscribeRequest(connector="test"))
+    stream = rig.connectors.Subscribe(pb.SubscribeRequest(connector="test"))
     reading = asyncio.ensure_future(stream.read())
     await mailed(rig)
     response = await asyncio.wait_for(reading, 10)
     again = asyncio.ensure_future(stream.read())
     lease = pb.Lease(message_id=response.message.message_id, lease_id=response.lease_id)
     answers = [
-        await rig.render.AcknowledgeMessages(pb.AcknowledgeMessagesRequest(leases=[lease])) for _ in range(2)
+        await rig.connectors.AcknowledgeMessages(pb.AcknowledgeMessagesRequest(leases=[lease]))
+        for _ in range(2)
     ]
     found = await state(rig)
     again.cancel()
@@ -77,7 +82,7 @@ async def test_a_message_reaches_a_subscriber_that_was_waiting(rig: Rig) -> None
 
 
 async def test_a_connector_learns_that_it_is_subscribed_before_there_is_a_message(rig: Rig) -> None:
-    stream = rig.render.Subscribe(pb.SubscribeRequest(connector="test"))
+    stream = rig.connectors.Subscribe(pb.SubscribeRequest(connector="test"))
     await asyncio.wait_for(stream.initial_metadata(), 10)
     stream.cancel()
 
@@ -110,7 +115,7 @@ async def test_what_is_not_acknowledged_comes_again_the_same(rig: Rig) -> None:
 
     assert [] == none_yet
     assert (1, 2) == (first.attempt, second.attempt)
-    assert first.body == second.body
+    assert first.message == second.message
     assert first.lease != second.lease
 
 
@@ -186,7 +191,7 @@ async def test_a_pause_that_can_not_be_kept_is_refused(rig: Rig, retry: bool, af
         await reject(rig, granted, retry, after)
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
-    assert "retry_after_seconds" == rpc.error_from(refused.value).metadata["field"]
+    assert "retry_after" == rpc.error_from(refused.value).metadata["field"]
     assert (LEASED, "") == await state(rig)
 
 
@@ -270,7 +275,7 @@ async def test_while_profile_does_not_answer_nothing_is_handed_out(rig: Rig) -> 
 
 
 async def test_a_message_that_waited_too_long_is_withdrawn(rig: Rig) -> None:
-    await mailed(rig, 2, expire_after_seconds=600)
+    await mailed(rig, 2, expire_after=Duration(seconds=600))
     (held,) = await rig.deliveries.next(subscriber(most=1, seconds=900))
     rig.now += 600
     await ExpireJob(SqlQueue(rig.database), lambda: rig.now).expire()
@@ -285,7 +290,7 @@ async def test_a_message_that_waited_too_long_is_withdrawn(rig: Rig) -> None:
 async def test_a_stream_that_nobody_knows_is_not_all_streams(rig: Rig) -> None:
     await mailed(rig)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await rig.render.Subscribe(pb.SubscribeRequest(connector="test", stream=9)).read()
+        await rig.connectors.Subscribe(pb.SubscribeRequest(connector="test", stream=9)).read()
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
     assert "stream" == rpc.error_from(refused.value).metadata["field"]
@@ -293,7 +298,7 @@ async def test_a_stream_that_nobody_knows_is_not_all_streams(rig: Rig) -> None:
 
 
 async def test_a_draining_server_ends_its_streams(rig: Rig) -> None:
-    stream = rig.render.Subscribe(pb.SubscribeRequest(connector="test"))
+    stream = rig.connectors.Subscribe(pb.SubscribeRequest(connector="test"))
     reading = asyncio.ensure_future(stream.read())
     await mailed(rig)
     await asyncio.wait_for(reading, 10)
@@ -305,7 +310,7 @@ async def test_a_draining_server_ends_its_streams(rig: Rig) -> None:
 
 async def test_who_may_not_read_personal_data_gets_no_messages(rig: Rig) -> None:
     async with open_channel(rig.address, api_key="blind") as channel:
-        stream = render_service_pb2_grpc.RenderServiceStub(channel).Subscribe(
+        stream = delivery_service_pb2_grpc.DeliveryServiceStub(channel).Subscribe(
             pb.SubscribeRequest(connector="blind")
         )
         with pytest.raises(grpc.aio.AioRpcError) as refused:

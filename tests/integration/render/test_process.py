@@ -15,8 +15,8 @@ from libs.database import open_database
 from libs.database.embedded import free_port
 from libs.messaging import PostgresLog
 from libs.messaging.topics import owned_by
-from tessera.render.v1 import render_service_pb2 as pb
-from tessera.render.v1 import render_service_pb2_grpc
+from tessera.render.v1 import preview_service_pb2 as pb
+from tessera.render.v1 import preview_service_pb2_grpc
 from tests.integration.render.rig import KEY
 
 
@@ -62,11 +62,11 @@ async def test_it_starts_answers_and_ends_when_asked(topics: str, tmp_path: Path
     settings = environment(topics, port, UNSUBSCRIBE_KEY=KEY, API_KEYS_FILE=str(keys))
     async with process("all", settings) as running:
         async with rpc.open_channel(f"127.0.0.1:{port}", api_key="secret") as channel:
-            stub = render_service_pb2_grpc.RenderServiceStub(channel)
-            request = pb.PreviewRequest(
+            stub = preview_service_pb2_grpc.PreviewServiceStub(channel)
+            request = pb.PreviewTemplateRequest(
                 template={"subject": "{{ name }}", "html": "h"}, context_json=b'{"name": "Ada"}'
             )
-            shown = await stub.Preview(request, timeout=30, wait_for_ready=True)
+            shown = await stub.PreviewTemplate(request, timeout=30, wait_for_ready=True)
         running.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(running.wait(), 25)
 

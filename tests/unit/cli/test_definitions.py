@@ -5,7 +5,7 @@ import pytest
 from cli.definitions import load
 from cli.replay import sample_shop
 from libs.errors import Invalid, NotFound
-from tessera.render.v1.message_pb2 import STREAM_TRANSACTIONAL
+from tessera.render.v1.campaign_pb2 import STREAM_TRANSACTIONAL
 
 _SEGMENT = '[[segments]]\nsegment_id = "a"\nexpression = "true"\n'
 

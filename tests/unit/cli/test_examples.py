@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
-from tessera.render.v1.message_pb2 import Campaign
+from tessera.render.v1.campaign_pb2 import Campaign
 from tessera.segment.v1.segment_pb2 import Segment, Trigger
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -94,14 +94,16 @@ def test_campaigns_name_what_exists(shop: str) -> None:
     assert _ids(campaigns, "campaign_id")
     assert templates == {campaign["template_id"] for campaign in campaigns}
     for campaign in campaigns:
-        _as(Campaign, {**campaign, "stream": f"STREAM_{campaign['stream'].upper()}"})
+        max_age = _seconds(campaign["max_age"])
+        stream = f"STREAM_{campaign['stream'].upper()}"
+        _as(Campaign, {**campaign, "stream": stream, "max_age": f"{max_age}s"})
         assert ("segment_id" in campaign) != ("trigger_id" in campaign)
         if "segment_id" in campaign:
             assert campaign["segment_id"] in segments
         else:
             assert campaign["trigger_id"] in triggers
         assert campaign.get("recommendations", 0) <= 20
-        assert campaign["max_age_seconds"] <= 7 * 86400
+        assert max_age <= 7 * 86400
 
 
 @pytest.mark.parametrize("folder", TEMPLATES, ids=lambda folder: f"{folder.parts[-3]}-{folder.name}")

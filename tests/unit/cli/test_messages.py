@@ -7,7 +7,7 @@ from libs.errors import Invalid
 from tessera.ingest.v1.event_pb2 import EVENT_TYPE_TRACK
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tessera.render.v1 import message_pb2 as pb
-from tessera.render.v1 import render_service_pb2 as render_pb
+from tessera.render.v1 import message_service_pb2 as render_pb
 
 
 def test_a_reason_stands_beside_what_it_is_the_reason_of() -> None:

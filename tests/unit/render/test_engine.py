@@ -8,8 +8,8 @@ import orjson
 import psutil
 import pytest
 
-from services.render.domain import Unrenderable
-from services.render.engine.pool import Engine
+from services.render.engine.clients import Engine
+from services.render.engine.model.parts import Unrenderable
 
 CONTEXT = {"profile": {"traits": {"name": "<Ada> & Co", "amount": 1234.5, "tags": ["a", "b"]}}}
 

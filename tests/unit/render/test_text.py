@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.render.engine import language
-from services.render.engine.text import text_template
+from services.render.engine.model import language
+from services.render.engine.model.text import text_template
 
 TEMPLATES = sorted((Path(__file__).parents[3] / "examples").glob("*/templates/*/html.liquid"))
 

@@ -2,15 +2,22 @@
 
 from alembic import op
 
-from services.render.tables import METADATA
+from services.render.campaigns import sql as campaigns
+from services.render.delivery import sql as messages
+from services.render.library import sql as library
 
 revision = "0001"
 down_revision = None
 
+_METADATA = (library.METADATA, campaigns.METADATA, messages.METADATA)
+
 
 def upgrade() -> None:
-    METADATA.create_all(op.get_bind())
+    for metadata in _METADATA:
+        metadata.create_all(op.get_bind())
+    op.execute(campaigns.FOREIGN_KEY)
 
 
 def downgrade() -> None:
-    METADATA.drop_all(op.get_bind())
+    for metadata in reversed(_METADATA):
+        metadata.drop_all(op.get_bind())

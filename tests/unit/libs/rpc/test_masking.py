@@ -8,7 +8,7 @@ from libs import rpc
 from tessera.ingest.v1 import ingest_service_pb2
 from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
 from tessera.profile.v1.profile_pb2 import Identifier, Profile
-from tessera.render.v1 import render_service_pb2
+from tessera.render.v1 import preview_service_pb2
 
 READER = rpc.Caller("reader", frozenset({"profile.read"}))
 ANALYST = rpc.Caller("analyst", frozenset({"pii.read"}))
@@ -42,7 +42,10 @@ NOBODY = Profile(profile_id="1", event_count=3)
             ingest_service_pb2.RejectedEvent(rejection_id="1", body=b"{}"),
             ingest_service_pb2.RejectedEvent(rejection_id="1"),
         ),
-        (render_service_pb2.RenderResponse(subject="Hi Ann"), render_service_pb2.RenderResponse()),
+        (
+            preview_service_pb2.RenderForProfileResponse(subject="Hi Ann"),
+            preview_service_pb2.RenderForProfileResponse(),
+        ),
         (profile_service_pb2.GetProfileResponse(), profile_service_pb2.GetProfileResponse()),
     ],
     ids=["fields", "message", "list", "map", "bytes", "strings", "unset"],

@@ -16,7 +16,13 @@ from tessera.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tessera.options.v1 import options_pb2
 from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
 from tessera.recommend.v1 import recommend_service_pb2
-from tessera.render.v1 import render_service_pb2
+from tessera.render.v1 import (
+    campaign_service_pb2,
+    delivery_service_pb2,
+    message_service_pb2,
+    preview_service_pb2,
+    template_service_pb2,
+)
 from tessera.segment.v1 import segment_service_pb2
 from tests.unit.libs.rpc.conftest import KEYS, api_keys
 
@@ -159,7 +165,11 @@ def test_every_method_of_the_contracts_names_a_permission() -> None:
         profile_service_pb2,
         segment_service_pb2,
         recommend_service_pb2,
-        render_service_pb2,
+        campaign_service_pb2,
+        delivery_service_pb2,
+        message_service_pb2,
+        preview_service_pb2,
+        template_service_pb2,
     ]
     services = [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
 

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
+from tessera.render.v1 import campaign_pb2 as tessera_dot_render_dot_v1_dot_campaign__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftessera/render/v1/message.proto\x12\x11tessera.render.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\x9c\x06\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x1a\n\x12rfc5322_message_id\x18\x03 \x01(\t\x12\x12\n\nprofile_id\x18\x04 \x01(\t\x12\x10\n\x02to\x18\x05 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x0c\n\x04\x66rom\x18\x06 \x01(\t\x12\x10\n\x08reply_to\x18\x07 \x01(\t\x12\x15\n\x07subject\x18\x08 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x17\n\tpreheader\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04html\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04text\x18\x0b \x01(\tB\x04\xb0\xbb\x18\x01\x12*\n\x07headers\x18\x0c \x03(\x0b\x32\x19.tessera.render.v1.Header\x12)\n\x06stream\x18\r \x01(\x0e\x32\x19.tessera.render.v1.Stream\x12\x13\n\x0b\x63\x61mpaign_id\x18\x0e \x01(\t\x12\x15\n\rdefinition_id\x18\x0f \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x10 \x01(\x0c\x12\x13\n\x0btemplate_id\x18\x11 \x01(\t\x12\x18\n\x10template_version\x18\x12 \x01(\x03\x12\x13\n\x0binputs_hash\x18\x13 \x01(\x0c\x12\x15\n\rmodel_version\x18\x14 \x01(\x03\x12\x18\n\x10profile_revision\x18\x15 \x01(\x03\x12.\n\ncause_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07outcome\x18\x19 \x01(\x0e\x32\x1a.tessera.render.v1.Outcome\x12\x16\n\x0eoutcome_reason\x18\x1a \x01(\t\x12\x38\n\x0e\x64\x65livery_state\x18\x1b \x01(\x0e\x32 .tessera.render.v1.DeliveryState\x12\x0f\n\x07omitted\x18\x1c \x03(\t\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa1\x01\n\x08Template\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x11\n\tpreheader\x18\x04 \x01(\t\x12\x0c\n\x04html\x18\x05 \x01(\t\x12\x0c\n\x04text\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaa\x02\n\x08\x43\x61mpaign\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\nsegment_id\x18\x03 \x01(\tH\x00\x12\x14\n\ntrigger_id\x18\x04 \x01(\tH\x00\x12\x13\n\x0btemplate_id\x18\x05 \x01(\t\x12\x0c\n\x04\x66rom\x18\x06 \x01(\t\x12\x10\n\x08reply_to\x18\x07 \x01(\t\x12)\n\x06stream\x18\x08 \x01(\x0e\x32\x19.tessera.render.v1.Stream\x12\x17\n\x0fmax_age_seconds\x18\t \x01(\x05\x12\x1c\n\x14\x65xpire_after_seconds\x18\n \x01(\x05\x12\x17\n\x0frecommendations\x18\x0b \x01(\x05\x12\x0e\n\x06paused\x18\x0c \x01(\x08\x42\x07\n\x05start*P\n\x06Stream\x12\x16\n\x12STREAM_UNSPECIFIED\x10\x00\x12\x14\n\x10STREAM_MARKETING\x10\x01\x12\x18\n\x14STREAM_TRANSACTIONAL\x10\x02*x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_RENDERED\x10\x01\x12\x12\n\x0eOUTCOME_MISSED\x10\x02\x12\x16\n\x12OUTCOME_SUPPRESSED\x10\x03\x12\x12\n\x0eOUTCOME_FAILED\x10\x04*\xc2\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x19\n\x15\x44\x45LIVERY_STATE_LEASED\x10\x02\x12\x1f\n\x1b\x44\x45LIVERY_STATE_ACKNOWLEDGED\x10\x03\x12\x1b\n\x17\x44\x45LIVERY_STATE_REJECTED\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_WITHDRAWN\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftessera/render/v1/message.proto\x12\x11tessera.render.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\x1a tessera/render/v1/campaign.proto\"\xaa\x07\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x1a\n\x12rfc5322_message_id\x18\x03 \x01(\t\x12\x12\n\nprofile_id\x18\x04 \x01(\t\x12\x10\n\x02to\x18\x05 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x0e\n\x06sender\x18\x06 \x01(\t\x12\x10\n\x08reply_to\x18\x07 \x01(\t\x12\x15\n\x07subject\x18\x08 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x17\n\tpreheader\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04html\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04text\x18\x0b \x01(\tB\x04\xb0\xbb\x18\x01\x12*\n\x07headers\x18\x0c \x03(\x0b\x32\x19.tessera.render.v1.Header\x12)\n\x06stream\x18\r \x01(\x0e\x32\x19.tessera.render.v1.Stream\x12\x13\n\x0b\x63\x61mpaign_id\x18\x0e \x01(\t\x12\x18\n\x10\x63\x61mpaign_version\x18\x0f \x01(\x03\x12\x15\n\rdefinition_id\x18\x10 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x11 \x01(\x0c\x12.\n\ncause_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nevent_name\x18\x13 \x01(\t\x12#\n\x15\x65vent_properties_json\x18\x14 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x13\n\x0btemplate_id\x18\x15 \x01(\t\x12\x18\n\x10template_version\x18\x16 \x01(\x03\x12\x13\n\x0binputs_hash\x18\x17 \x01(\x0c\x12\x15\n\rmodel_version\x18\x18 \x01(\x03\x12\x18\n\x10profile_revision\x18\x19 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x1a \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x1b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07outcome\x18\x1c \x01(\x0e\x32\x1a.tessera.render.v1.Outcome\x12\x16\n\x0eoutcome_reason\x18\x1d \x01(\t\x12\x38\n\x0e\x64\x65livery_state\x18\x1e \x01(\x0e\x32 .tessera.render.v1.DeliveryState\x12\x0f\n\x07omitted\x18\x1f \x03(\t\x12\x0c\n\x04test\x18  \x01(\x08\x12\x15\n\rexperiment_id\x18! \x01(\t\x12\x12\n\nvariant_id\x18\" \x01(\t\"+\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01*x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_RENDERED\x10\x01\x12\x12\n\x0eOUTCOME_MISSED\x10\x02\x12\x16\n\x12OUTCOME_SUPPRESSED\x10\x03\x12\x12\n\x0eOUTCOME_FAILED\x10\x04*\xc2\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x19\n\x15\x44\x45LIVERY_STATE_LEASED\x10\x02\x12\x1f\n\x1b\x44\x45LIVERY_STATE_ACKNOWLEDGED\x10\x03\x12\x1b\n\x17\x44\x45LIVERY_STATE_REJECTED\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_WITHDRAWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,18 +44,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGE'].fields_by_name['html']._serialized_options = b'\260\273\030\001'
   _globals['_MESSAGE'].fields_by_name['text']._loaded_options = None
   _globals['_MESSAGE'].fields_by_name['text']._serialized_options = b'\260\273\030\001'
-  _globals['_STREAM']._serialized_start=1424
-  _globals['_STREAM']._serialized_end=1504
-  _globals['_OUTCOME']._serialized_start=1506
-  _globals['_OUTCOME']._serialized_end=1626
-  _globals['_DELIVERYSTATE']._serialized_start=1629
-  _globals['_DELIVERYSTATE']._serialized_end=1823
-  _globals['_MESSAGE']._serialized_start=122
-  _globals['_MESSAGE']._serialized_end=918
-  _globals['_HEADER']._serialized_start=920
-  _globals['_HEADER']._serialized_end=957
-  _globals['_TEMPLATE']._serialized_start=960
-  _globals['_TEMPLATE']._serialized_end=1121
-  _globals['_CAMPAIGN']._serialized_start=1124
-  _globals['_CAMPAIGN']._serialized_end=1422
+  _globals['_MESSAGE'].fields_by_name['event_properties_json']._loaded_options = None
+  _globals['_MESSAGE'].fields_by_name['event_properties_json']._serialized_options = b'\260\273\030\001'
+  _globals['_HEADER'].fields_by_name['value']._loaded_options = None
+  _globals['_HEADER'].fields_by_name['value']._serialized_options = b'\260\273\030\001'
+  _globals['_OUTCOME']._serialized_start=1141
+  _globals['_OUTCOME']._serialized_end=1261
+  _globals['_DELIVERYSTATE']._serialized_start=1264
+  _globals['_DELIVERYSTATE']._serialized_end=1458
+  _globals['_MESSAGE']._serialized_start=156
+  _globals['_MESSAGE']._serialized_end=1094
+  _globals['_HEADER']._serialized_start=1096
+  _globals['_HEADER']._serialized_end=1139
 # @@protoc_insertion_point(module_scope)

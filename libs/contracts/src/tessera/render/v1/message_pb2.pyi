@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.render.v1 import campaign_pb2 as _campaign_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,30 +20,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _Stream:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _StreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stream.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    STREAM_UNSPECIFIED: _Stream.ValueType  # 0
-    """Not set: marketing."""
-    STREAM_MARKETING: _Stream.ValueType  # 1
-    """Needs consent, and carries one-click unsubscribe."""
-    STREAM_TRANSACTIONAL: _Stream.ValueType  # 2
-    """Part of a purchase or an account."""
-
-class Stream(_Stream, metaclass=_StreamEnumTypeWrapper):
-    """What kind of mail it is."""
-
-STREAM_UNSPECIFIED: Stream.ValueType  # 0
-"""Not set: marketing."""
-STREAM_MARKETING: Stream.ValueType  # 1
-"""Needs consent, and carries one-click unsubscribe."""
-STREAM_TRANSACTIONAL: Stream.ValueType  # 2
-"""Part of a purchase or an account."""
-Global___Stream: _TypeAlias = Stream  # noqa: Y015
 
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -55,9 +32,9 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_RENDERED: _Outcome.ValueType  # 1
     """There is a message."""
     OUTCOME_MISSED: _Outcome.ValueType  # 2
-    """The cause was older than the campaign's `max_age_seconds`."""
+    """The cause was older than the campaign's `max_age`."""
     OUTCOME_SUPPRESSED: _Outcome.ValueType  # 3
-    """Consent, an unsubscribe or a missing address forbade it."""
+    """Consent, an unsubscribe, a missing address, or a cause that can't be trusted forbade it."""
     OUTCOME_FAILED: _Outcome.ValueType  # 4
     """The template could not be rendered."""
 
@@ -69,9 +46,9 @@ OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 OUTCOME_RENDERED: Outcome.ValueType  # 1
 """There is a message."""
 OUTCOME_MISSED: Outcome.ValueType  # 2
-"""The cause was older than the campaign's `max_age_seconds`."""
+"""The cause was older than the campaign's `max_age`."""
 OUTCOME_SUPPRESSED: Outcome.ValueType  # 3
-"""Consent, an unsubscribe or a missing address forbade it."""
+"""Consent, an unsubscribe, a missing address, or a cause that can't be trusted forbade it."""
 OUTCOME_FAILED: Outcome.ValueType  # 4
 """The template could not be rendered."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
@@ -93,7 +70,9 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_REJECTED: _DeliveryState.ValueType  # 4
     """A connector gave up on it."""
     DELIVERY_STATE_WITHDRAWN: _DeliveryState.ValueType  # 5
-    """Consent was withdrawn, or the time was over, before a connector took it."""
+    """Before a connector took it, consent was withdrawn, the time was over, or what it was about had
+    come to pass.
+    """
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
     """How the delivery of a message stands."""
@@ -109,12 +88,18 @@ DELIVERY_STATE_ACKNOWLEDGED: DeliveryState.ValueType  # 3
 DELIVERY_STATE_REJECTED: DeliveryState.ValueType  # 4
 """A connector gave up on it."""
 DELIVERY_STATE_WITHDRAWN: DeliveryState.ValueType  # 5
-"""Consent was withdrawn, or the time was over, before a connector took it."""
+"""Before a connector took it, consent was withdrawn, the time was over, or what it was about had
+come to pass.
+"""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
-    """One rendered email for one recipient."""
+    """A decision about one person and one campaign: a rendered mail, or why there is none.
+
+    The decision is kept for 400 days. What the mail said (subject, preheader, bodies, headers, the
+    event's properties) is kept for 35 days, and empty from then on.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -123,7 +108,7 @@ class Message(_message.Message):
     RFC5322_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     PROFILE_ID_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
     REPLY_TO_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     PREHEADER_FIELD_NUMBER: _builtins.int
@@ -132,20 +117,26 @@ class Message(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_VERSION_FIELD_NUMBER: _builtins.int
     DEFINITION_ID_FIELD_NUMBER: _builtins.int
     CAUSE_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
+    EVENT_PROPERTIES_JSON_FIELD_NUMBER: _builtins.int
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     TEMPLATE_VERSION_FIELD_NUMBER: _builtins.int
     INPUTS_HASH_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     PROFILE_REVISION_FIELD_NUMBER: _builtins.int
-    CAUSE_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     OUTCOME_REASON_FIELD_NUMBER: _builtins.int
     DELIVERY_STATE_FIELD_NUMBER: _builtins.int
     OMITTED_FIELD_NUMBER: _builtins.int
+    TEST_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_ID_FIELD_NUMBER: _builtins.int
+    VARIANT_ID_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """A UUID, the same on every delivery."""
     idempotency_key: _builtins.str
@@ -156,24 +147,34 @@ class Message(_message.Message):
     """Who gets it: the profile."""
     to: _builtins.str
     """Who gets it: the address."""
+    sender: _builtins.str
+    """The sender: one mailbox as RFC 5322 writes it, `Name <address>` or an address."""
     reply_to: _builtins.str
-    """Where answers go; empty for the sender."""
+    """Where answers go, likewise; empty for the sender."""
     subject: _builtins.str
-    """The subject line."""
+    """The subject line: no control characters, at most 900 characters."""
     preheader: _builtins.str
-    """What mail readers show beside the subject."""
+    """What mail readers show beside the subject; one line."""
     html: _builtins.str
-    """The HTML part."""
+    """The HTML part; empty in lists."""
     text: _builtins.str
-    """The text part."""
-    stream: Global___Stream.ValueType
+    """The text part; empty in lists."""
+    stream: _campaign_pb2.Stream.ValueType
     """Marketing or transactional."""
     campaign_id: _builtins.str
     """Why it was sent: the campaign."""
+    campaign_version: _builtins.int
+    """Why it was sent: the version of the campaign."""
     definition_id: _builtins.str
-    """Why it was sent: the transition's definition and cause."""
+    """Why it was sent: the transition's definition, a segment or a trigger."""
     cause_id: _builtins.bytes
     """Why it was sent: the event that decided, or a hash where none is known."""
+    event_name: _builtins.str
+    """The deciding event's name, such as `Order Completed`; empty where none is known."""
+    event_properties_json: _builtins.bytes
+    """JSON object: the deciding event's properties; empty where none is known, or where they are larger
+    than 16 KiB.
+    """
     template_id: _builtins.str
     """What it was rendered with."""
     template_version: _builtins.int
@@ -190,9 +191,19 @@ class Message(_message.Message):
     """Why it was not rendered, not handed out, or not delivered."""
     delivery_state: Global___DeliveryState.ValueType
     """How the delivery stands."""
+    test: _builtins.bool
+    """Whether somebody tried the campaign out with it: it goes to the address that was asked for, and
+    consent is not asked.
+    """
+    experiment_id: _builtins.str
+    """The experiment that it is part of; empty: campaigns have no experiments yet."""
+    variant_id: _builtins.str
+    """The experiment's variant; empty: campaigns have no experiments yet."""
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
-        """Further headers, in order, such as List-Unsubscribe."""
+        """Further headers, in order, such as List-Unsubscribe; empty in lists. They hold links that act for
+        the person.
+        """
 
     @_builtins.property
     def cause_time(self) -> _timestamp_pb2.Timestamp:
@@ -200,7 +211,7 @@ class Message(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was rendered."""
+        """When it was decided and rendered."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -220,32 +231,39 @@ class Message(_message.Message):
         rfc5322_message_id: _builtins.str = ...,
         profile_id: _builtins.str = ...,
         to: _builtins.str = ...,
+        sender: _builtins.str = ...,
         reply_to: _builtins.str = ...,
         subject: _builtins.str = ...,
         preheader: _builtins.str = ...,
         html: _builtins.str = ...,
         text: _builtins.str = ...,
         headers: _abc.Iterable[Global___Header] | None = ...,
-        stream: Global___Stream.ValueType = ...,
+        stream: _campaign_pb2.Stream.ValueType = ...,
         campaign_id: _builtins.str = ...,
+        campaign_version: _builtins.int = ...,
         definition_id: _builtins.str = ...,
         cause_id: _builtins.bytes = ...,
+        cause_time: _timestamp_pb2.Timestamp | None = ...,
+        event_name: _builtins.str = ...,
+        event_properties_json: _builtins.bytes = ...,
         template_id: _builtins.str = ...,
         template_version: _builtins.int = ...,
         inputs_hash: _builtins.bytes = ...,
         model_version: _builtins.int = ...,
         profile_revision: _builtins.int = ...,
-        cause_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         outcome: Global___Outcome.ValueType = ...,
         outcome_reason: _builtins.str = ...,
         delivery_state: Global___DeliveryState.ValueType = ...,
         omitted: _abc.Iterable[_builtins.str] | None = ...,
+        test: _builtins.bool = ...,
+        experiment_id: _builtins.str = ...,
+        variant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause_time", b"cause_time", "create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "cause_id", b"cause_id", "cause_time", b"cause_time", "create_time", b"create_time", "definition_id", b"definition_id", "delivery_state", b"delivery_state", "expire_time", b"expire_time", "from", b"from", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "inputs_hash", b"inputs_hash", "message_id", b"message_id", "model_version", b"model_version", "omitted", b"omitted", "outcome", b"outcome", "outcome_reason", b"outcome_reason", "preheader", b"preheader", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "reply_to", b"reply_to", "rfc5322_message_id", b"rfc5322_message_id", "stream", b"stream", "subject", b"subject", "template_id", b"template_id", "template_version", b"template_version", "text", b"text", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "campaign_version", b"campaign_version", "cause_id", b"cause_id", "cause_time", b"cause_time", "create_time", b"create_time", "definition_id", b"definition_id", "delivery_state", b"delivery_state", "event_name", b"event_name", "event_properties_json", b"event_properties_json", "experiment_id", b"experiment_id", "expire_time", b"expire_time", "headers", b"headers", "html", b"html", "idempotency_key", b"idempotency_key", "inputs_hash", b"inputs_hash", "message_id", b"message_id", "model_version", b"model_version", "omitted", b"omitted", "outcome", b"outcome", "outcome_reason", b"outcome_reason", "preheader", b"preheader", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "reply_to", b"reply_to", "rfc5322_message_id", b"rfc5322_message_id", "sender", b"sender", "stream", b"stream", "subject", b"subject", "template_id", b"template_id", "template_version", b"template_version", "test", b"test", "text", b"text", "to", b"to", "variant_id", b"variant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,118 +294,3 @@ class Header(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Header: _TypeAlias = Header  # noqa: Y015
-
-@_typing.final
-class Template(_message.Message):
-    """A template with all its parts, written in Liquid."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    SUBJECT_FIELD_NUMBER: _builtins.int
-    PREHEADER_FIELD_NUMBER: _builtins.int
-    HTML_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    CREATE_TIME_FIELD_NUMBER: _builtins.int
-    template_id: _builtins.str
-    """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
-    version: _builtins.int
-    """1, 2, 3 …: every change makes a new version, and old ones stay."""
-    subject: _builtins.str
-    """Liquid for the subject line. Required."""
-    preheader: _builtins.str
-    """Liquid for what mail readers show beside the subject."""
-    html: _builtins.str
-    """Liquid for the HTML part; values are escaped unless marked `| safe`. Required."""
-    text: _builtins.str
-    """Liquid for the text part; made from the HTML part when empty."""
-    @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When this version was made."""
-
-    def __init__(
-        self,
-        *,
-        template_id: _builtins.str = ...,
-        version: _builtins.int = ...,
-        subject: _builtins.str = ...,
-        preheader: _builtins.str = ...,
-        html: _builtins.str = ...,
-        text: _builtins.str = ...,
-        create_time: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "html", b"html", "preheader", b"preheader", "subject", b"subject", "template_id", b"template_id", "text", b"text", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Template: _TypeAlias = Template  # noqa: Y015
-
-@_typing.final
-class Campaign(_message.Message):
-    """What is sent, to whom, and when."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
-    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
-    SEGMENT_ID_FIELD_NUMBER: _builtins.int
-    TRIGGER_ID_FIELD_NUMBER: _builtins.int
-    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
-    REPLY_TO_FIELD_NUMBER: _builtins.int
-    STREAM_FIELD_NUMBER: _builtins.int
-    MAX_AGE_SECONDS_FIELD_NUMBER: _builtins.int
-    EXPIRE_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
-    RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
-    PAUSED_FIELD_NUMBER: _builtins.int
-    campaign_id: _builtins.str
-    """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
-    display_name: _builtins.str
-    """For people to read; at most 200 characters."""
-    segment_id: _builtins.str
-    """Somebody enters this segment."""
-    trigger_id: _builtins.str
-    """This trigger fires."""
-    template_id: _builtins.str
-    """The template; the newest version is used."""
-    reply_to: _builtins.str
-    """Where answers go; empty for the sender."""
-    stream: Global___Stream.ValueType
-    """Marketing mail needs consent to `email_marketing`; transactional mail does not."""
-    max_age_seconds: _builtins.int
-    """An entry or trigger whose true time is older is recorded as missed: 3,600 seconds when unset,
-    at most 7 days.
-    """
-    expire_after_seconds: _builtins.int
-    """How long a message may wait for a connector: 86,400 seconds when unset, at most 30 days."""
-    recommendations: _builtins.int
-    """How many recommendations the template gets: none when 0, at most 20."""
-    paused: _builtins.bool
-    """Whether it sends."""
-    def __init__(
-        self,
-        *,
-        campaign_id: _builtins.str = ...,
-        display_name: _builtins.str = ...,
-        segment_id: _builtins.str = ...,
-        trigger_id: _builtins.str = ...,
-        template_id: _builtins.str = ...,
-        reply_to: _builtins.str = ...,
-        stream: Global___Stream.ValueType = ...,
-        max_age_seconds: _builtins.int = ...,
-        expire_after_seconds: _builtins.int = ...,
-        recommendations: _builtins.int = ...,
-        paused: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["segment_id", b"segment_id", "start", b"start", "trigger_id", b"trigger_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "display_name", b"display_name", "expire_after_seconds", b"expire_after_seconds", "from", b"from", "max_age_seconds", b"max_age_seconds", "paused", b"paused", "recommendations", b"recommendations", "reply_to", b"reply_to", "segment_id", b"segment_id", "start", b"start", "stream", b"stream", "template_id", b"template_id", "trigger_id", b"trigger_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_start: _TypeAlias = _typing.Literal["segment_id", "trigger_id"]  # noqa: Y015
-    _WhichOneofArgType_start: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_start) -> _WhichOneofReturnType_start | None: ...
-
-Global___Campaign: _TypeAlias = Campaign  # noqa: Y015

@@ -1,0 +1,1 @@
+"""Decides, for each entry and trigger that starts a campaign, whether there is a message."""

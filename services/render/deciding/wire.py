@@ -1,0 +1,90 @@
+"""Between the other services' contracts and ours."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from libs.errors import Invalid
+from libs.ids import uuid_text
+from libs.messaging import Record
+from libs.times import micros
+from services.render.campaigns.model import Start
+from services.render.deciding.model import Advice, Withdrawal
+from services.render.delivery.model import Cause, Decision, Message, Outcome
+from services.render.model.people import Person
+from tessera.profile.v1 import profile_pb2
+from tessera.recommend.v1 import recommend_service_pb2
+from tessera.segment.v1 import segment_events_pb2
+
+_STARTS = {
+    segment_events_pb2.TRANSITION_KIND_ENTERED: Start.SEGMENT,
+    segment_events_pb2.TRANSITION_KIND_TRIGGERED: Start.TRIGGER,
+}
+# Unlike others it keeps whole numbers of any length.
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def cause_of(record: bytes, traceparent: str) -> Cause | Withdrawal | None:
+    """What a record of `tessera.segment.transitions` begins or ends; None for what concerns nobody here."""
+    try:
+        found = segment_events_pb2.TransitionOccurred.FromString(record)
+    except DecodeError as error:
+        raise Invalid("record", f"not a TransitionOccurred: {error}") from error
+    start = _STARTS.get(found.kind)
+    if start is None:
+        return None
+    if not found.cause_id:
+        raise Invalid("cause_id", "is required")
+    return Cause(
+        profile_id=uuid_text(found.profile_id, "profile_id"),
+        profile_revision=found.profile_revision,
+        start=start,
+        definition_id=found.definition_id,
+        cause_id=found.cause_id,
+        time=micros(found.time),
+        event=found.event_properties_json,
+        traceparent=traceparent,
+    )
+
+
+def records_of(stored: Sequence[Decision], encode: Callable[[Message], tuple[str, bytes]]) -> list[Record]:
+    """The records of the messages among decisions; `encode` gives a record's type and value."""
+    return [_record(one, *encode(one.message)) for one in stored if one.outcome is Outcome.RENDERED]
+
+
+def _record(decision: Decision, kind: str, value: bytes) -> Record:
+    return Record(
+        key=decision.cause.profile_id.encode(),
+        type=kind,
+        value=value,
+        time=decision.time,
+        headers={"traceparent": decision.cause.traceparent} if decision.cause.traceparent else None,
+    )
+
+
+def person_of(profile: profile_pb2.Profile) -> Person:
+    """From profile's contract."""
+    emails = [i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_EMAIL]
+    traits = _decode(profile.traits_json) if profile.traits_json else {}
+    user_ids = (i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_USER_ID)
+    consent = dict(profile.consent)
+    return Person(profile.profile_id, profile.revision, traits, consent, emails, next(user_ids, ""))
+
+
+def advice_of(response: recommend_service_pb2.RecommendResponse) -> Advice:
+    """From recommend's contract, as templates see it."""
+    found: list[Mapping[str, Any]] = [
+        {
+            "product_id": one.product.product_id,
+            "name": one.product.name,
+            "price": one.product.price,
+            "url": one.product.url,
+            "image_url": one.product.image_url,
+            "category": one.product.category,
+            "reason": one.reason,
+        }
+        for one in response.recommendations
+    ]
+    return Advice(found, response.model_version)

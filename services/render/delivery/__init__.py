@@ -1,0 +1,1 @@
+"""Keeps messages, and hands them to connectors."""

@@ -1,0 +1,1 @@
+"""The gRPC APIs of messages and of their delivery."""

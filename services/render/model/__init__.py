@@ -1,0 +1,3 @@
+"""What several capabilities of render speak of. Times are microseconds since 1970."""
+
+MICROS = 1_000_000
