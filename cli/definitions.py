@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ Kind = TypeVar("Kind", bound=Message)
 PARTS = ("subject", "preheader", "html", "text")
 _NEEDED_PARTS = ("subject", "html")
 _FILLED_BY_SERVERS = frozenset({"version", "state", "member_count", "create_time", "update_time", "etag"})
+_PICTURES = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "gif": "gif"}
+# A path from the folder, as an image's source or as any other text of the template.
+_PICTURE = re.compile(
+    rf"""((?:\bsrc\s*=\s*)?)(["'])((?![a-z]+:|/)[^"'{{}}<>\s]+\.({"|".join(_PICTURES)}))\2""", re.IGNORECASE
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+)([smhd])")
 
@@ -138,7 +144,24 @@ def _templates(folder: Path) -> Iterator[Definition[Template]]:
         texts = {name: part.read_text() for name, part in parts.items()}
         # A final newline is the editor's, and a header must not have one.
         texts |= {name: texts[name].strip() for name in ("subject", "preheader") if name in texts}
+        texts["html"] = _with_pictures(texts["html"], folder.parent, str(path))
         template = Template(template_id=path.name)
         for name, text in texts.items():
             setattr(template, name, text)
         yield Definition(str(path), path.name, template)
+
+
+def _with_pictures(html: str, folder: Path, place: str) -> str:
+    """The HTML with the pictures that it names, as files of the folder, inside: mail has no folder."""
+
+    def inside(match: re.Match[str]) -> str:
+        source, quote, name, ending = match.groups()
+        path = folder / name
+        if not path.is_file():
+            if source:
+                raise Invalid(place, f"html.liquid shows the picture {name}, and there is no file {path}")
+            return match[0]
+        content = b64encode(path.read_bytes()).decode()
+        return f"{source}{quote}data:image/{_PICTURES[ending.lower()]};base64,{content}{quote}"
+
+    return _PICTURE.sub(inside, html)

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime
 from html import escape
 
+from connectors.pictures import Picture, taken_out
 from tessera.render.v1.message_pb2 import Message
 
 _FOLDED = frozenset({"from", "to", "reply-to", "subject"})
@@ -62,10 +64,25 @@ def _mail(message: Message) -> EmailMessage:
     recipients = mail["To"].addresses
     if len(recipients) != 1 or mail["To"].defects or not recipients[0].addr_spec.isascii():
         raise Undeliverable("the recipient is not one address in ASCII")
+    boundary = f"=_{hashlib.sha256(message.idempotency_key.encode()).hexdigest()[:32]}"
+    html, pictures = taken_out(with_preheader(message.html, message.preheader))
     mail.set_content(message.text)
-    mail.add_alternative(with_preheader(message.html, message.preheader), subtype="html")
-    mail.set_boundary(f"=_{hashlib.sha256(message.idempotency_key.encode()).hexdigest()[:32]}")
+    mail.add_alternative(html, subtype="html")
+    if pictures:
+        _attach(mail, pictures, f"{boundary}-html")
+    mail.set_boundary(boundary)
     return mail
+
+
+def _attach(mail: EmailMessage, pictures: Sequence[Picture], boundary: str) -> None:
+    """Put pictures beside the HTML part, which refers to them."""
+    part = mail.get_body(("html",))
+    assert part is not None
+    for picture in pictures:
+        part.add_related(
+            picture.content, "image", picture.kind, cid=f"<{picture.content_id}>", disposition="inline"
+        )
+    part.set_boundary(boundary)
 
 
 def with_preheader(html: str, preheader: str) -> str:

@@ -96,3 +96,34 @@ def test_a_folder_without_definitions_is_told_what_belongs_there(tmp_path: Path)
         load(tmp_path)
     with pytest.raises(NotFound, match="no folder"):
         load(tmp_path / "none")
+
+
+def _template(folder: Path, html: str) -> Path:
+    template = folder / "templates" / "hello"
+    template.mkdir(parents=True)
+    (template / "subject.liquid").write_text("Hello")
+    (template / "html.liquid").write_text(html)
+    return folder
+
+
+def test_a_picture_that_a_template_names_comes_inside_it(tmp_path: Path) -> None:
+    _template(
+        tmp_path,
+        '<img src="pictures/a.png" alt="pictures"><img src=\'https://x.example.com/b.png\'>'
+        '<img src="{{ item.image_url }}">{% assign picture = "pictures/a.png" %}{% if x == "none.gif" %}',
+    )
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"\x89PNG")
+    (template,) = load(tmp_path).templates
+
+    assert (
+        '<img src="data:image/png;base64,iVBORw==" alt="pictures"><img src=\'https://x.example.com/b.png\'>'
+        '<img src="{{ item.image_url }}">{% assign picture = "data:image/png;base64,iVBORw==" %}'
+        '{% if x == "none.gif" %}'
+    ) == template.message.html
+
+
+def test_a_picture_that_is_not_there_is_told(tmp_path: Path) -> None:
+    problem = _problem(_template(tmp_path, '<img src="pictures/a.jpeg">'))
+
+    assert "templates/hello: html.liquid shows the picture pictures/a.jpeg" in problem

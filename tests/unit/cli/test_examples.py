@@ -1,6 +1,9 @@
 import re
 import tomllib
+import zlib
+from base64 import b64encode
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import liquid
@@ -9,26 +12,29 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
+from cli.definitions import load
 from tessera.render.v1.campaign_pb2 import Campaign
 from tessera.segment.v1.segment_pb2 import Segment, Trigger
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SHOPS = ["shop", "online-retail"]
+PICTURES = EXAMPLES / "shop" / "pictures"
 PARTS = {"subject.liquid", "preheader.liquid", "html.liquid", "text.liquid"}
 TEMPLATES = sorted(EXAMPLES.glob("*/templates/*"))
+_TEAPOT = {"product_id": "P-2", "name": "Teapot", "price": 12.05, "category": "Tea"}
 CONTEXT: dict[str, Any] = {
     "profile": {"traits": {"first_name": "Ada", "country": "France", "plan": "club"}},
     "segments": ["just-ordered"],
     "recommendations": [
         {"product_id": "P-1", "name": "WHITE LANTERN", "price": 3.5, "url": "", "reason": "similar"},
-        {"product_id": "P-2", "name": "Teapot", "price": 12.05, "url": "https://x.example.com/"},
+        {**_TEAPOT, "url": "https://x.example.com/"},
     ],
     "event": {
         "order_id": "S-1",
         "revenue": 28.05,
         "name": "Teapot",
         "price": 12.05,
-        "products": [{"product_id": "P-2", "name": "Teapot", "price": 12.05, "quantity": 2}],
+        "products": [{**_TEAPOT, "quantity": 2}],
     },
     "campaign": {"campaign_id": "c"},
     "unsubscribe_url": "https://shop.example.com/unsubscribe/1",
@@ -122,6 +128,42 @@ def test_a_template_renders_with_nothing_and_with_everything(folder: Path, escap
             assert "Unsubscribe" not in bare
         if part.name in {"subject.liquid", "preheader.liquid"}:
             assert "\n" not in full.strip()
+
+
+def test_the_sample_shop_s_mails_have_a_picture_a_logo_and_a_postal_address() -> None:
+    context = {**CONTEXT, "event": {**CONTEXT["event"], "category": "Tea"}}
+    for one in load(EXAMPLES / "shop").templates:
+        rendered = liquid.Environment(autoescape=True).from_string(one.message.html).render(**context)
+        pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', rendered)
+        logo = b64encode((PICTURES / "logo.png").read_bytes()).decode()
+
+        assert "1 Sample Street, 10115 Berlin" in rendered
+        assert "1 Sample Street, 10115 Berlin" in one.message.text
+        assert logo == pictures[0]
+        assert b64encode((PICTURES / "tea.png").read_bytes()).decode() in pictures[1:]
+
+
+def test_every_mail_has_a_postal_address() -> None:
+    for folder in TEMPLATES:
+        for part in ("html.liquid", "text.liquid"):
+            assert re.search(r"1 Sample (Street|Yard), ", (folder / part).read_text()), folder
+
+
+def test_the_pictures_are_those_that_the_project_draws_one_for_each_category() -> None:
+    drawn = run_path(str(PICTURES / "draw.py"))
+    catalog = orjson.loads((EXAMPLES / "shop" / "catalog.json").read_bytes())
+    categories = {product["category"].lower() for product in catalog}
+
+    assert {*categories, "logo"} == set(drawn["PICTURES"])
+    for name in drawn["PICTURES"]:
+        assert drawn["png"](name)[:29] == (PICTURES / f"{name}.png").read_bytes()[:29]
+        assert _pixels(drawn["png"](name)) == _pixels((PICTURES / f"{name}.png").read_bytes())
+
+
+def _pixels(png: bytes) -> bytes:
+    """What is packed in it: another zlib may pack it in other words."""
+    length = int.from_bytes(png[33:37])
+    return zlib.decompress(png[41 : 41 + length])
 
 
 def test_prices_keep_two_decimals() -> None:

@@ -12,6 +12,7 @@ import pytest
 from connectors import eml
 from connectors.delivery import Verdict
 from connectors.folder.outbox import Outbox
+from connectors.pictures import taken_out
 from tessera.render.v1 import message_pb2
 from tests.integration.connectors.fake_render import message
 
@@ -62,6 +63,35 @@ def test_a_mail_has_its_parts_and_its_preheader_first_in_the_body() -> None:
     body = html.get_content().split("<body>")[1]
     assert body.startswith("<div")
     assert body.index("We kept your cart") < body.index("Hallo")
+
+
+_PICTURE = "data:image/png;base64,iVBORw=="
+
+
+def test_a_picture_in_the_html_comes_as_a_part_that_mail_readers_show() -> None:
+    html = f'<p>é</p><img alt="a" src="{_PICTURE}"><img src=\'{_PICTURE}\'><img src="https://x.example.com/b.png">'
+    given = message(html=html)
+    raw = eml.mail_of(given)
+    mail = BytesParser(policy=policy.default).parsebytes(raw)
+    (picture,) = [part for part in mail.walk() if part.get_content_maintype() == "image"]
+    shown = mail.get_body(("html",))
+    assert shown is not None
+    source = f"cid:{picture['Content-ID'].strip('<>')}"
+
+    assert raw == eml.mail_of(given)
+    assert raw.isascii()
+    assert b"\x89PNG" == picture.get_content()
+    assert "inline" == picture.get_content_disposition()
+    assert ["text/plain", "multipart/related"] == [part.get_content_type() for part in mail.iter_parts()]
+    assert f'<img alt="a" src="{source}"><img src=\'{source}\'>' in shown.get_content()
+    assert 'src="https://x.example.com/b.png"' in shown.get_content()
+
+
+@pytest.mark.parametrize(
+    "source", ["data:image/png;base64,i=Bw", "data:image/svg+xml;base64,iVBORw==", "data:text/html,x"]
+)
+def test_what_is_no_picture_stays_as_it_is(source: str) -> None:
+    assert (f'<img src="{source}">', []) == taken_out(f'<img src="{source}">')
 
 
 def test_a_mail_is_ascii_lines_of_moderate_length() -> None:
