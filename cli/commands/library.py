@@ -51,11 +51,9 @@ def list_templates(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
     if not templates:
         out.print("There are no templates yet: tessera apply examples/shop")
         return
-    shown = table("template", "version", "changed", "subject", right=frozenset({"version"}))
+    shown = table("template", "version", "changed", right=frozenset({"version"}))
     for one in templates:
-        shown.add_row(
-            one.template_id, str(one.version), moment(one.update_time), Text(one.subject, style="dim")
-        )
+        shown.add_row(one.template_id, str(one.version), moment(one.update_time))
     out.print(shown)
 
 
@@ -149,7 +147,7 @@ def list_campaigns(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
         out.print("There are no campaigns yet: tessera apply examples/shop")
         return
     shown = table(
-        "campaign", "", "version", "starts when", "template", "stream", right=frozenset({"version"})
+        "campaign", "", "starts when", "template", "stream", "version", right=frozenset({"version"})
     )
     for one in campaigns:
         paused = "[yellow]paused[/yellow]" if one.paused else ""
