@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cli.replay import online_retail, retail_file
 from cli.replay.call import time_of
-from services.recommend.domain import EVENT_NAMES, Interest, Person, Update, read_event
-from services.recommend.training.data import gather
-from services.recommend.training.evaluation import WINDOW_DAYS, Figures, evaluate
+from services.recommend.interactions.model import EVENT_NAMES, Interest, Person, Update, touches_of
+from services.recommend.training.model.data import gather
+from services.recommend.training.model.evaluation import WINDOW_DAYS, Figures, evaluate
 
 CUTOFF = datetime(2011, 11, 9, tzinfo=UTC)
 END = datetime(2011, 12, 10, tzinfo=UTC)
@@ -38,9 +38,9 @@ def interests(path: Path) -> Iterator[tuple[object, str, Interest]]:
         if name not in EVENT_NAMES:
             continue
         micros = int(time_of(call).timestamp() * 1_000_000)
-        seen = read_event(name, call["properties"], micros, call["messageId"].encode())
+        touches = touches_of(name, call["properties"], micros, call["messageId"].encode())
         person = people[call.get("userId") or call["anonymousId"]]
-        person.apply(Update("", person.revision + 1, touches=seen.touches))
+        person.apply(Update("", person.revision + 1, touches=touches))
     for who, person in people.items():
         yield from ((who, product_id, interest) for product_id, interest in person.interests.items())
 

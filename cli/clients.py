@@ -16,7 +16,7 @@ from libs.errors import FailedPrecondition
 from libs.rpc import Tls, open_channel
 from tessera.ingest.v1 import ingest_service_pb2_grpc
 from tessera.profile.v1 import profile_service_pb2_grpc
-from tessera.recommend.v1 import recommend_service_pb2_grpc
+from tessera.recommend.v1 import model_service_pb2_grpc, recommend_service_pb2_grpc
 from tessera.render.v1 import (
     campaign_service_pb2_grpc,
     delivery_service_pb2_grpc,
@@ -55,6 +55,10 @@ class Clients:
     async def recommend(self) -> "recommend_service_pb2_grpc.RecommendServiceAsyncStub":
         """Knows who may like what."""
         return recommend_service_pb2_grpc.RecommendServiceStub(await self._channel("recommend"))
+
+    async def models(self) -> "model_service_pb2_grpc.ModelServiceAsyncStub":
+        """Knows what recommend has learnt."""
+        return model_service_pb2_grpc.ModelServiceStub(await self._channel("recommend"))
 
     async def templates(self) -> "template_service_pb2_grpc.TemplateServiceAsyncStub":
         """Keeps templates."""

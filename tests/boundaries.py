@@ -8,8 +8,8 @@ from importlinter import Contract, ContractCheck, fields, output
 
 # What a service has beside its capabilities.
 _OF_SERVICE = frozenset({"__main__", "app", "settings", "model", "migrations"})
-# The composition root knows everything.
-_ROOT = "app"
+# The composition roots know everything: a service's, and that of a process of its own, as training's is.
+_ROOT, _PROCESS = "app", "__main__"
 
 
 class DoorsContract(Contract):
@@ -33,7 +33,7 @@ class DoorsContract(Contract):
         if len(importer) < 3 or len(imported) < 3 or importer[:2] != imported[:2]:
             return False
         one, other = importer[2], imported[2]
-        if one in (other, _ROOT) or other in _OF_SERVICE:
+        if one in (other, _ROOT) or other in _OF_SERVICE or importer[-1] == _PROCESS:
             return False
         doors: set[str] = self.doors  # type: ignore[assignment]
         return one in _OF_SERVICE or len(imported) < 4 or imported[3] not in doors

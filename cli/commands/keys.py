@@ -12,8 +12,9 @@ from libs.errors import FailedPrecondition, Invalid, NotFound
 from libs.rpc.calls import READ_PERSONAL
 from libs.rpc.permissions import PUBLIC, permissions_of_all
 from tessera.ingest.v1 import ingest_service_pb2
+from tessera.operations.v1 import operation_service_pb2
 from tessera.profile.v1 import profile_service_pb2
-from tessera.recommend.v1 import recommend_service_pb2
+from tessera.recommend.v1 import catalog_service_pb2, model_service_pb2, recommend_service_pb2
 from tessera.render.v1 import (
     campaign_service_pb2,
     delivery_service_pb2,
@@ -31,6 +32,9 @@ _CONTRACTS = (
     ingest_service_pb2,
     profile_service_pb2,
     recommend_service_pb2,
+    catalog_service_pb2,
+    model_service_pb2,
+    operation_service_pb2,
     campaign_service_pb2,
     delivery_service_pb2,
     message_service_pb2,

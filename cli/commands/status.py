@@ -16,7 +16,7 @@ from cli.running import Running
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
 from libs.errors import FailedPrecondition, Unavailable
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
-from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
+from tessera.recommend.v1 import model_service_pb2 as model_pb
 from tessera.render.v1 import message_service_pb2 as message_pb
 from tessera.render.v1.message_pb2 import Outcome
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
@@ -130,7 +130,8 @@ async def _sent(clients: Clients, found: Status) -> None:
 
 async def _model(clients: Clients, found: Status) -> None:
     async def ask() -> int:
-        models = (await (await clients.recommend()).ListModels(recommend_pb.ListModelsRequest())).models
+        request = model_pb.ListModelsRequest(page_size=1)
+        models = (await (await clients.models()).ListModels(request)).models
         return models[0].version if models else 0
 
     found.model_version = await _or_none(ask())

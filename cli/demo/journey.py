@@ -14,10 +14,15 @@ from tessera.ingest.v1.event_pb2 import EventType
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
+from tessera.recommend.v1 import recommendation_pb2
 from tessera.render.v1.message_pb2 import DeliveryState, Message
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 
 _EVENTS = 6
+_REASONS = {
+    recommendation_pb2.RECOMMENDATION_REASON_SIMILAR: "similar",
+    recommendation_pb2.RECOMMENDATION_REASON_POPULAR: "popular",
+}
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -92,7 +97,8 @@ async def tell(clients: Clients, message: Message, spans: Path, trace_id: str) -
         cause=message.definition_id,
         segments=sorted(membership.segment_id for membership in memberships.memberships),
         recommendations=[
-            (r.product.name or r.product.product_id, r.reason) for r in recommended.recommendations
+            (r.product.name or r.product.product_id, _REASONS.get(r.reason, ""))
+            for r in recommended.recommendations
         ],
         model_version=recommended.model_version,
         message_id=message.message_id,

@@ -16,3 +16,5 @@ class Settings(ServiceSettings):
     """Where profile answers, as `host:port`: histories are read there where the stream has a gap."""
     model_poll_seconds: float = Field(2.0, gt=0, le=600)
     """How often the models are looked at: a new one serves after about this time."""
+    currency: str = Field("", pattern="^([A-Z]{3})?$")
+    """What prices are in that were told without a currency, such as `EUR`; empty: it stays open."""

@@ -43,11 +43,18 @@ class GrpcNeighbours:
         return found
 
     async def advice(self, profile_ids: Collection[str], limit: int) -> dict[str, Advice]:
+        asked = sorted(set(profile_ids))
         request = recommend_service_pb2.BatchRecommendRequest(
-            profile_ids=sorted(set(profile_ids)), limit=limit, exclude_purchased=True
+            requests=[
+                recommend_service_pb2.RecommendRequest(
+                    profile_id=profile_id, limit=limit, exclude_purchased=True, exclude_in_cart=True
+                )
+                for profile_id in asked
+            ]
         )
         response = await _asked(self._recommend.BatchRecommend(request, timeout=_ADVICE_SECONDS))
-        return {profile_id: wire.advice_of(result) for profile_id, result in response.results.items()}
+        advice = map(wire.advice_of, response.responses)
+        return dict(zip(asked, advice, strict=True))
 
 
 async def _asked(call: Any) -> Any:

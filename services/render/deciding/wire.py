@@ -9,13 +9,14 @@ from google.protobuf.message import DecodeError
 from libs.errors import Invalid
 from libs.ids import uuid_text
 from libs.messaging import Record
+from libs.money import amount_of
 from libs.times import micros
 from services.render.campaigns.model import Start
 from services.render.deciding.model import Advice, Withdrawal
 from services.render.delivery.model import Cause, Decision, Message, Outcome
 from services.render.model.people import Person
 from tessera.profile.v1 import profile_pb2
-from tessera.recommend.v1 import recommend_service_pb2
+from tessera.recommend.v1 import recommend_service_pb2, recommendation_pb2
 from tessera.segment.v1 import segment_events_pb2
 
 _STARTS = {
@@ -75,16 +76,24 @@ def person_of(profile: profile_pb2.Profile) -> Person:
 
 def advice_of(response: recommend_service_pb2.RecommendResponse) -> Advice:
     """From recommend's contract, as templates see it."""
-    found: list[Mapping[str, Any]] = [
-        {
-            "product_id": one.product.product_id,
-            "name": one.product.name,
-            "price": one.product.price,
-            "url": one.product.url,
-            "image_url": one.product.image_url,
-            "category": one.product.category,
-            "reason": one.reason,
-        }
-        for one in response.recommendations
-    ]
-    return Advice(found, response.model_version)
+    return Advice([_recommended(one) for one in response.recommendations], response.model_version)
+
+
+def _recommended(one: recommendation_pb2.Recommendation) -> Mapping[str, Any]:
+    product = one.product
+    told = {field.name for field, _ in product.ListFields()}
+    texts = ("name", "url", "image_url", "category")
+    known = {name: getattr(product, name) if name in told else None for name in texts}
+    return {
+        "product_id": product.product_id,
+        **known,
+        "price": float(amount_of(product.price)) if product.HasField("price") else None,
+        "currency": product.price.currency_code or None,
+        "reason": _REASONS.get(one.reason),
+    }
+
+
+_REASONS = {
+    recommendation_pb2.RECOMMENDATION_REASON_SIMILAR: "similar",
+    recommendation_pb2.RECOMMENDATION_REASON_POPULAR: "popular",
+}

@@ -1,20 +1,25 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from libs import rpc
-from libs.database import Database
+from libs.database import Connection, Database
 from libs.messaging import Consumer, ConsumerSettings, PostgresLog
 from libs.messaging.topics import PROFILE_UPDATES, RECOMMEND_DEAD_LETTERS
-from services.recommend.consumer import UpdateHandler
-from services.recommend.histories import ProfileHistories
-from services.recommend.ports import Histories
-from services.recommend.repository import SqlPeople
+from services.recommend.catalog.model import Price, Product
+from services.recommend.catalog.sql import SqlProducts, SqlStatements
+from services.recommend.interactions.clients import ProfileHistories
+from services.recommend.interactions.ports import Histories
+from services.recommend.interactions.sql import SqlPeople
+from services.recommend.interactions.stream import UpdateHandler
+from tessera.ingest.v1 import event_pb2
 from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
-from tests.integration.recommend.steps import ordered, records, step, viewed
+from tests.integration.recommend.steps import DAY, ordered, records, step, viewed
 
 ADA = "00000000-0000-4000-8000-000000000001"
 BOB = "00000000-0000-4000-8000-000000000002"
@@ -74,7 +79,7 @@ async def _consuming(
         batch_records=batch_records,
         tick_seconds=0.02,
     )
-    consumer = Consumer(database, log, settings, lambda: UpdateHandler(SqlPeople, histories))
+    consumer = Consumer(database, log, settings, lambda: UpdateHandler(SqlPeople, _statements, histories))
     stopping = asyncio.Event()
     running = asyncio.create_task(consumer.run(stopping))
     try:
@@ -82,6 +87,10 @@ async def _consuming(
     finally:
         stopping.set()
         await running
+
+
+def _statements(connection: Connection) -> SqlStatements:
+    return SqlStatements(connection, time.time)
 
 
 async def _follow(
@@ -111,13 +120,11 @@ async def test_the_stream_becomes_interactions_and_a_catalog(database: Database)
     ]
     async with _served(FakeProfile()) as histories, _consuming(database, histories) as log:
         weights = await _follow(database, log, steps)
-    lamp = await database.pool.fetchrow(
-        "select name, price from recommend.products where product_id = 'lamp'"
-    )
+    products = await SqlProducts(database).some(["lamp", "desk", "chair", "sofa"])
 
     assert {(ADA, "lamp"): 9, (ADA, "desk"): 5, (BOB, "chair"): 1} == weights
-    assert lamp is not None
-    assert ("Lamp", 3.0) == tuple(lamp)
+    assert Product("lamp", "Lamp", Price(Decimal(3))) == products["lamp"]
+    assert {"lamp", "desk", "chair"} == products.keys()
 
 
 async def test_a_gap_is_rebuilt_from_profile(database: Database) -> None:
@@ -167,3 +174,59 @@ async def test_a_record_that_is_read_again_changes_nothing(database: Database) -
         weights = await _follow(database, log, [step(ADA, 1, viewed("lamp")), step(ADA, 2, viewed("desk"))])
 
     assert {(ADA, "lamp"): 1, (ADA, "desk"): 1} == weights
+
+
+async def test_a_browsers_product_viewed_with_name_price_and_url_changes_nobodys_mails(
+    database: Database,
+) -> None:
+    browser = event_pb2.SOURCE_KIND_BROWSER
+    claims = {"name": "Evil", "price": "0,01", "url": "https://evil.example", "category": "Scam"}
+    steps = [
+        step(ADA, 1, viewed("lamp", name="Lamp", price="1,299.00", currency="EUR")),
+        step(BOB, 1, viewed("lamp", 2 * DAY, **claims), source_kind=browser),
+        step(BOB, 2, viewed("sofa", 2 * DAY, **claims), source_kind=browser),
+    ]
+    async with _served(FakeProfile()) as histories, _consuming(database, histories) as log:
+        weights = await _follow(database, log, steps)
+    products = await SqlProducts(database).some(["lamp", "sofa"])
+
+    assert {"lamp": Product("lamp", "Lamp", Price(Decimal(1299), "EUR"))} == products
+    assert {(ADA, "lamp"): 1, (BOB, "lamp"): 1, (BOB, "sofa"): 1} == weights
+
+
+async def test_a_history_is_trusted_as_the_stream_is(database: Database) -> None:
+    profile = FakeProfile()
+    profile.histories[ADA] = [
+        step(ADA, 1, viewed("lamp", name="Lamp")),
+        step(ADA, 2, viewed("lamp", 2 * DAY, name="Evil"), source_kind=event_pb2.SOURCE_KIND_BROWSER),
+        step(ADA, 3, viewed("desk", 2 * DAY, name="Evil"), source_kind=event_pb2.SOURCE_KIND_UNSPECIFIED),
+    ]
+    async with _served(profile) as histories, _consuming(database, histories) as log:
+        await _follow(database, log, profile.histories[ADA][2:])
+
+    assert {"lamp": Product("lamp", "Lamp")} == await SqlProducts(database).some(["lamp", "desk"])
+
+
+@pytest.mark.parametrize("column", ["interactions.state", "profiles.refunded"])
+async def test_one_bad_state_costs_itself_alone_and_is_rebuilt(database: Database, column: str) -> None:
+    profile = FakeProfile()
+    profile.histories[ADA] = [step(ADA, n, viewed("lamp")) for n in (1, 2)]
+    table, _, name = column.partition(".")
+    async with _served(profile) as histories, _consuming(database, histories) as log:
+        await _follow(database, log, [profile.histories[ADA][0], step(BOB, 1, viewed("lamp"))])
+        await database.pool.execute(
+            f"update recommend.{table} set {name} = '\\xc1' where profile_id = $1", ADA
+        )
+        weights = await _follow(database, log, [profile.histories[ADA][1], step(BOB, 2, viewed("lamp"))])
+
+    assert {(ADA, "lamp"): 2, (BOB, "lamp"): 2} == weights
+
+
+@pytest.mark.parametrize("properties", [b'{"product_id":', b"[1]", b"\xff", b'{"product_id": "a\\u0000b"}'])
+async def test_an_event_that_cannot_be_read_costs_itself_alone(database: Database, properties: bytes) -> None:
+    bad = step(ADA, 1, viewed("lamp"), viewed("desk"))
+    bad.events[0].properties_json = properties
+    async with _served(FakeProfile()) as histories, _consuming(database, histories) as log:
+        weights = await _follow(database, log, [bad, step(BOB, 1, viewed("chair"))])
+
+    assert {(ADA, "desk"): 1, (BOB, "chair"): 1} == weights

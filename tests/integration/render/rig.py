@@ -28,7 +28,12 @@ from services.render.delivery.use_cases import Deliveries
 from services.render.engine.clients import Engine
 from services.render.model import MICROS
 from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
-from tessera.recommend.v1 import model_pb2, recommend_service_pb2, recommend_service_pb2_grpc
+from tessera.recommend.v1 import (
+    product_pb2,
+    recommend_service_pb2,
+    recommend_service_pb2_grpc,
+    recommendation_pb2,
+)
 from tessera.render.v1 import (
     campaign_pb2,
     campaign_service_pb2,
@@ -48,6 +53,7 @@ from tessera.segment.v1 import (
     segment_service_pb2,
     segment_service_pb2_grpc,
 )
+from tessera.type.v1.money_pb2 import Money
 
 NOW = 1_800_000_000
 KEY = "a key that only the tests know"
@@ -121,13 +127,20 @@ class Recommends(recommend_service_pb2_grpc.RecommendServiceServicer):
     asked: list[str] = field(default_factory=list)
 
     async def BatchRecommend(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.asked += request.profile_ids
+        self.asked += [one.profile_id for one in request.requests]
         if self.down:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "down")
-        products = [model_pb2.Product(product_id=str(n), name=f"Lamp {n}", price=n) for n in range(1, 5)]
-        found = [model_pb2.Recommendation(product=product, reason="similar") for product in products]
-        one = recommend_service_pb2.RecommendResponse(recommendations=found[: request.limit], model_version=7)
-        return recommend_service_pb2.BatchRecommendResponse(results=dict.fromkeys(request.profile_ids, one))
+        products = [
+            product_pb2.Product(product_id=str(n), name=f"Lamp {n}", price=Money(units=n))
+            for n in range(1, 5)
+        ]
+        similar = recommendation_pb2.RECOMMENDATION_REASON_SIMILAR
+        found = [recommendation_pb2.Recommendation(product=one, reason=similar) for one in products]
+        responses = [
+            recommend_service_pb2.RecommendResponse(recommendations=found[: one.limit], model_version=7)
+            for one in request.requests
+        ]
+        return recommend_service_pb2.BatchRecommendResponse(responses=responses)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from services.recommend.domain import Interest, Kind, Person, Touch, Update
+from services.recommend.interactions.model import Interest, Kind, Person, Touch, Update
 
 ADA = "00000000-0000-4000-8000-000000000001"
 BOB = "00000000-0000-4000-8000-000000000002"

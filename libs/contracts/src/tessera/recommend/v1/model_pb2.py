@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/recommend/v1/model.proto\x12\x14tessera.recommend.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n\x07Product\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05price\x18\x03 \x01(\x01\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\x11\n\timage_url\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x06 \x01(\t\"_\n\x0eRecommendation\x12.\n\x07product\x18\x01 \x01(\x0b\x32\x1d.tessera.recommend.v1.Product\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xee\x01\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cinteractions\x18\x03 \x01(\x03\x12\x10\n\x08profiles\x18\x04 \x01(\x03\x12\x10\n\x08products\x18\x05 \x01(\x03\x12\x39\n\x07metrics\x18\x06 \x03(\x0b\x32(.tessera.recommend.v1.Model.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/recommend/v1/model.proto\x12\x14tessera.recommend.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x01\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cinteractions\x18\x03 \x01(\x03\x12\x10\n\x08profiles\x18\x04 \x01(\x03\x12\x10\n\x08products\x18\x05 \x01(\x03\x12\x39\n\x07metrics\x18\x06 \x03(\x0b\x32(.tessera.recommend.v1.Model.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL_METRICSENTRY']._loaded_options = None
   _globals['_MODEL_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_PRODUCT']._serialized_start=91
-  _globals['_PRODUCT']._serialized_end=199
-  _globals['_RECOMMENDATION']._serialized_start=201
-  _globals['_RECOMMENDATION']._serialized_end=296
-  _globals['_MODEL']._serialized_start=299
-  _globals['_MODEL']._serialized_end=537
-  _globals['_MODEL_METRICSENTRY']._serialized_start=491
-  _globals['_MODEL_METRICSENTRY']._serialized_end=537
+  _globals['_MODEL']._serialized_start=92
+  _globals['_MODEL']._serialized_end=330
+  _globals['_MODEL_METRICSENTRY']._serialized_start=284
+  _globals['_MODEL_METRICSENTRY']._serialized_end=330
 # @@protoc_insertion_point(module_scope)

@@ -20,80 +20,6 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class Product(_message.Message):
-    """A product of the shop."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PRODUCT_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    PRICE_FIELD_NUMBER: _builtins.int
-    URL_FIELD_NUMBER: _builtins.int
-    IMAGE_URL_FIELD_NUMBER: _builtins.int
-    CATEGORY_FIELD_NUMBER: _builtins.int
-    product_id: _builtins.str
-    """The id that events name it by."""
-    name: _builtins.str
-    """Its name."""
-    price: _builtins.float
-    """Its last known price, in the shop's currency."""
-    url: _builtins.str
-    """Where to see it."""
-    image_url: _builtins.str
-    """A picture of it."""
-    category: _builtins.str
-    """Its category."""
-    def __init__(
-        self,
-        *,
-        product_id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        price: _builtins.float = ...,
-        url: _builtins.str = ...,
-        image_url: _builtins.str = ...,
-        category: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "image_url", b"image_url", "name", b"name", "price", b"price", "product_id", b"product_id", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Product: _TypeAlias = Product  # noqa: Y015
-
-@_typing.final
-class Recommendation(_message.Message):
-    """A product that somebody may like."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PRODUCT_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    score: _builtins.float
-    """Higher is better; comparable within one answer only."""
-    reason: _builtins.str
-    """Why: `similar` to what the person touched, or `popular` with everybody."""
-    @_builtins.property
-    def product(self) -> Global___Product:
-        """The product."""
-
-    def __init__(
-        self,
-        *,
-        product: Global___Product | None = ...,
-        score: _builtins.float = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["product", b"product"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["product", b"product", "reason", b"reason", "score", b"score"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
-
-@_typing.final
 class Model(_message.Message):
     """A trained model."""
 
@@ -128,18 +54,20 @@ class Model(_message.Message):
     version: _builtins.int
     """1, 2, 3 …"""
     interactions: _builtins.int
-    """How many interactions, people and products it was trained on."""
+    """How many interactions it was trained on: pairs of a person and a product."""
     profiles: _builtins.int
-    """People."""
+    """How many people those are of."""
     products: _builtins.int
-    """Products."""
+    """How many products it knows: those that people touched and a server source has named."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When training ended."""
 
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Figures of the last evaluation, such as `recall@20`; empty where there was too little data."""
+        """Figures of its evaluation on what people bought after what it was trained on, such as `recall@20` from 0 to 1;
+        empty where too few people came back to judge it.
+        """
 
     def __init__(
         self,

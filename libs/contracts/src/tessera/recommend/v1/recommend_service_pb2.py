@@ -23,38 +23,28 @@ _sym_db = _symbol_database.Default()
 
 
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
-from tessera.recommend.v1 import model_pb2 as tessera_dot_recommend_dot_v1_dot_model__pb2
+from tessera.recommend.v1 import recommendation_pb2 as tessera_dot_recommend_dot_v1_dot_recommendation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,tessera/recommend/v1/recommend_service.proto\x12\x14tessera.recommend.v1\x1a tessera/options/v1/options.proto\x1a tessera/recommend/v1/model.proto\"P\n\x10RecommendRequest\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x19\n\x11\x65xclude_purchased\x18\x03 \x01(\x08\"i\n\x11RecommendResponse\x12=\n\x0frecommendations\x18\x01 \x03(\x0b\x32$.tessera.recommend.v1.Recommendation\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\"V\n\x15\x42\x61tchRecommendRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x19\n\x11\x65xclude_purchased\x18\x03 \x01(\x08\"\xbd\x01\n\x16\x42\x61tchRecommendResponse\x12J\n\x07results\x18\x01 \x03(\x0b\x32\x39.tessera.recommend.v1.BatchRecommendResponse.ResultsEntry\x1aW\n\x0cResultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x36\n\x05value\x18\x02 \x01(\x0b\x32\'.tessera.recommend.v1.RecommendResponse:\x02\x38\x01\"\x13\n\x11ListModelsRequest\"A\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.tessera.recommend.v1.Model2\xfa\x02\n\x10RecommendService\x12p\n\tRecommend\x12&.tessera.recommend.v1.RecommendRequest\x1a\'.tessera.recommend.v1.RecommendResponse\"\x12\xaa\xbb\x18\x0erecommend.read\x12\x7f\n\x0e\x42\x61tchRecommend\x12+.tessera.recommend.v1.BatchRecommendRequest\x1a,.tessera.recommend.v1.BatchRecommendResponse\"\x12\xaa\xbb\x18\x0erecommend.read\x12s\n\nListModels\x12\'.tessera.recommend.v1.ListModelsRequest\x1a(.tessera.recommend.v1.ListModelsResponse\"\x12\xaa\xbb\x18\x0erecommend.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,tessera/recommend/v1/recommend_service.proto\x12\x14tessera.recommend.v1\x1a tessera/options/v1/options.proto\x1a)tessera/recommend/v1/recommendation.proto\"\x86\x01\n\x10RecommendRequest\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x19\n\x11\x65xclude_purchased\x18\x03 \x01(\x08\x12\x17\n\x0f\x65xclude_in_cart\x18\x04 \x01(\x08\x12\x1b\n\x13\x65xclude_product_ids\x18\x05 \x03(\t\"i\n\x11RecommendResponse\x12=\n\x0frecommendations\x18\x01 \x03(\x0b\x32$.tessera.recommend.v1.Recommendation\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\"Q\n\x15\x42\x61tchRecommendRequest\x12\x38\n\x08requests\x18\x01 \x03(\x0b\x32&.tessera.recommend.v1.RecommendRequest\"T\n\x16\x42\x61tchRecommendResponse\x12:\n\tresponses\x18\x01 \x03(\x0b\x32\'.tessera.recommend.v1.RecommendResponse2\x85\x02\n\x10RecommendService\x12p\n\tRecommend\x12&.tessera.recommend.v1.RecommendRequest\x1a\'.tessera.recommend.v1.RecommendResponse\"\x12\xaa\xbb\x18\x0erecommend.read\x12\x7f\n\x0e\x42\x61tchRecommend\x12+.tessera.recommend.v1.BatchRecommendRequest\x1a,.tessera.recommend.v1.BatchRecommendResponse\"\x12\xaa\xbb\x18\x0erecommend.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.recommend.v1.recommend_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BATCHRECOMMENDRESPONSE_RESULTSENTRY']._loaded_options = None
-  _globals['_BATCHRECOMMENDRESPONSE_RESULTSENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDSERVICE'].methods_by_name['Recommend']._loaded_options = None
   _globals['_RECOMMENDSERVICE'].methods_by_name['Recommend']._serialized_options = b'\252\273\030\016recommend.read'
   _globals['_RECOMMENDSERVICE'].methods_by_name['BatchRecommend']._loaded_options = None
   _globals['_RECOMMENDSERVICE'].methods_by_name['BatchRecommend']._serialized_options = b'\252\273\030\016recommend.read'
-  _globals['_RECOMMENDSERVICE'].methods_by_name['ListModels']._loaded_options = None
-  _globals['_RECOMMENDSERVICE'].methods_by_name['ListModels']._serialized_options = b'\252\273\030\016recommend.read'
-  _globals['_RECOMMENDREQUEST']._serialized_start=138
-  _globals['_RECOMMENDREQUEST']._serialized_end=218
-  _globals['_RECOMMENDRESPONSE']._serialized_start=220
-  _globals['_RECOMMENDRESPONSE']._serialized_end=325
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=327
-  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=413
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=416
-  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=605
-  _globals['_BATCHRECOMMENDRESPONSE_RESULTSENTRY']._serialized_start=518
-  _globals['_BATCHRECOMMENDRESPONSE_RESULTSENTRY']._serialized_end=605
-  _globals['_LISTMODELSREQUEST']._serialized_start=607
-  _globals['_LISTMODELSREQUEST']._serialized_end=626
-  _globals['_LISTMODELSRESPONSE']._serialized_start=628
-  _globals['_LISTMODELSRESPONSE']._serialized_end=693
-  _globals['_RECOMMENDSERVICE']._serialized_start=696
-  _globals['_RECOMMENDSERVICE']._serialized_end=1074
+  _globals['_RECOMMENDREQUEST']._serialized_start=148
+  _globals['_RECOMMENDREQUEST']._serialized_end=282
+  _globals['_RECOMMENDRESPONSE']._serialized_start=284
+  _globals['_RECOMMENDRESPONSE']._serialized_end=389
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_start=391
+  _globals['_BATCHRECOMMENDREQUEST']._serialized_end=472
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_start=474
+  _globals['_BATCHRECOMMENDRESPONSE']._serialized_end=558
+  _globals['_RECOMMENDSERVICE']._serialized_start=561
+  _globals['_RECOMMENDSERVICE']._serialized_end=822
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from tessera.recommend.v1 import model_pb2 as _model_pb2
+from tessera.recommend.v1 import recommendation_pb2 as _recommendation_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -28,22 +28,36 @@ class RecommendRequest(_message.Message):
     PROFILE_ID_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     EXCLUDE_PURCHASED_FIELD_NUMBER: _builtins.int
+    EXCLUDE_IN_CART_FIELD_NUMBER: _builtins.int
+    EXCLUDE_PRODUCT_IDS_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
-    """The person, a UUID; one that nobody has gets what is popular."""
+    """The person, a UUID; one that nobody has gets what is popular, an absorbed one what its survivor gets."""
     limit: _builtins.int
-    """How many: 10 when unset, 100 at most; a larger value counts as 100."""
+    """How many: 10 when unset, 100 at most; a larger value counts as 100. Fewer come where there are no more."""
     exclude_purchased: _builtins.bool
     """Leave out what the person has bought."""
+    exclude_in_cart: _builtins.bool
+    """Leave out what lies in the person's cart: what was added, or seen there, within the last 30 days, and
+    neither removed nor bought since.
+    """
+    @_builtins.property
+    def exclude_product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Leave out these as well, such as the products that a mail is about: at most 500 ids of at most 255
+        characters each; one that no product has changes nothing.
+        """
+
     def __init__(
         self,
         *,
         profile_id: _builtins.str = ...,
         limit: _builtins.int = ...,
         exclude_purchased: _builtins.bool = ...,
+        exclude_in_cart: _builtins.bool = ...,
+        exclude_product_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_purchased", b"exclude_purchased", "limit", b"limit", "profile_id", b"profile_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_in_cart", b"exclude_in_cart", "exclude_product_ids", b"exclude_product_ids", "exclude_purchased", b"exclude_purchased", "limit", b"limit", "profile_id", b"profile_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -58,15 +72,15 @@ class RecommendResponse(_message.Message):
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     model_version: _builtins.int
-    """The model that said so; 0 where none is trained yet and popularity answered."""
+    """The version of the model that said so; 0 where none is trained yet and popularity answered."""
     @_builtins.property
-    def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Recommendation]:
+    def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_pb2.Recommendation]:
         """Best first."""
 
     def __init__(
         self,
         *,
-        recommendations: _abc.Iterable[_model_pb2.Recommendation] | None = ...,
+        recommendations: _abc.Iterable[_recommendation_pb2.Recommendation] | None = ...,
         model_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -79,31 +93,23 @@ Global___RecommendResponse: _TypeAlias = RecommendResponse  # noqa: Y015
 
 @_typing.final
 class BatchRecommendRequest(_message.Message):
-    """Asks for many people."""
+    """Asks for many."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PROFILE_IDS_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
-    EXCLUDE_PURCHASED_FIELD_NUMBER: _builtins.int
-    limit: _builtins.int
-    """How many for each: 10 when unset, 100 at most; a larger value counts as 100."""
-    exclude_purchased: _builtins.bool
-    """Leave out what each person has bought."""
+    REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """From 1 to 500 ids."""
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendRequest]:
+        """From 1 to 500 requests, each as for Recommend."""
 
     def __init__(
         self,
         *,
-        profile_ids: _abc.Iterable[_builtins.str] | None = ...,
-        limit: _builtins.int = ...,
-        exclude_purchased: _builtins.bool = ...,
+        requests: _abc.Iterable[Global___RecommendRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_purchased", b"exclude_purchased", "limit", b"limit", "profile_ids", b"profile_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,86 +117,24 @@ Global___BatchRecommendRequest: _TypeAlias = BatchRecommendRequest  # noqa: Y015
 
 @_typing.final
 class BatchRecommendResponse(_message.Message):
-    """What many people may like."""
+    """What many may like."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class ResultsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
-        def value(self) -> Global___RecommendResponse: ...
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: Global___RecommendResponse | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    RESULTS_FIELD_NUMBER: _builtins.int
+    RESPONSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def results(self) -> _containers.MessageMap[_builtins.str, Global___RecommendResponse]:
-        """By profile id."""
+    def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendResponse]:
+        """One for each request, in their order."""
 
     def __init__(
         self,
         *,
-        results: _abc.Mapping[_builtins.str, Global___RecommendResponse] | None = ...,
+        responses: _abc.Iterable[Global___RecommendResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["responses", b"responses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchRecommendResponse: _TypeAlias = BatchRecommendResponse  # noqa: Y015
-
-@_typing.final
-class ListModelsRequest(_message.Message):
-    """Asks for the models."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
-
-@_typing.final
-class ListModelsResponse(_message.Message):
-    """The models."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MODELS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[_model_pb2.Model]:
-        """Newest first."""
-
-    def __init__(
-        self,
-        *,
-        models: _abc.Iterable[_model_pb2.Model] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015

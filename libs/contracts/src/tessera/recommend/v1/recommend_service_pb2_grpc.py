@@ -45,11 +45,6 @@ class RecommendServiceStub:
                 request_serializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.BatchRecommendRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.BatchRecommendResponse.FromString,
                 _registered_method=True)
-        self.ListModels = channel.unary_unary(
-                '/tessera.recommend.v1.RecommendService/ListModels',
-                request_serializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.ListModelsRequest.SerializeToString,
-                response_deserializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.ListModelsResponse.FromString,
-                _registered_method=True)
 
 
 class RecommendServiceServicer:
@@ -57,21 +52,19 @@ class RecommendServiceServicer:
     """
 
     def Recommend(self, request, context):
-        """Recommends products to one person; a newcomer gets what is popular.
+        """Recommends products to one person; a newcomer gets what is popular. Only products are recommended that a
+        server source has named: a public key can't put one into other people's mails.
+
+        Errors: INVALID_ARGUMENT for an id that is no UUID, a negative limit, too many or too long product ids.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchRecommend(self, request, context):
-        """Recommends products to many people.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
+        """Recommends products to many people, or to one for several purposes. It answers for all or for none.
 
-    def ListModels(self, request, context):
-        """Lists the last 20 models, newest first.
+        Errors: INVALID_ARGUMENT as for Recommend, naming the request, such as `requests[3].limit`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,11 +82,6 @@ def add_RecommendServiceServicer_to_server(servicer, server):
                     servicer.BatchRecommend,
                     request_deserializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.BatchRecommendRequest.FromString,
                     response_serializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.BatchRecommendResponse.SerializeToString,
-            ),
-            'ListModels': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListModels,
-                    request_deserializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.ListModelsRequest.FromString,
-                    response_serializer=tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.ListModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -151,33 +139,6 @@ class RecommendService:
             '/tessera.recommend.v1.RecommendService/BatchRecommend',
             tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.BatchRecommendRequest.SerializeToString,
             tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.BatchRecommendResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListModels(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.recommend.v1.RecommendService/ListModels',
-            tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.ListModelsRequest.SerializeToString,
-            tessera_dot_recommend_dot_v1_dot_recommend__service__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

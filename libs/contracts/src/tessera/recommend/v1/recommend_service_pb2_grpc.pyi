@@ -34,11 +34,16 @@ class RecommendServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RecommendServiceAsyncStub: ...
     Recommend: _grpc.UnaryUnaryMultiCallable[_recommend_service_pb2.RecommendRequest, _recommend_service_pb2.RecommendResponse]
-    """Recommends products to one person; a newcomer gets what is popular."""
+    """Recommends products to one person; a newcomer gets what is popular. Only products are recommended that a
+    server source has named: a public key can't put one into other people's mails.
+
+    Errors: INVALID_ARGUMENT for an id that is no UUID, a negative limit, too many or too long product ids.
+    """
     BatchRecommend: _grpc.UnaryUnaryMultiCallable[_recommend_service_pb2.BatchRecommendRequest, _recommend_service_pb2.BatchRecommendResponse]
-    """Recommends products to many people."""
-    ListModels: _grpc.UnaryUnaryMultiCallable[_recommend_service_pb2.ListModelsRequest, _recommend_service_pb2.ListModelsResponse]
-    """Lists the last 20 models, newest first."""
+    """Recommends products to many people, or to one for several purposes. It answers for all or for none.
+
+    Errors: INVALID_ARGUMENT as for Recommend, naming the request, such as `requests[3].limit`.
+    """
 
 @_typing.type_check_only
 class RecommendServiceAsyncStub(RecommendServiceStub):
@@ -46,11 +51,16 @@ class RecommendServiceAsyncStub(RecommendServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recommend: _aio.UnaryUnaryMultiCallable[_recommend_service_pb2.RecommendRequest, _recommend_service_pb2.RecommendResponse]  # type: ignore[assignment]
-    """Recommends products to one person; a newcomer gets what is popular."""
+    """Recommends products to one person; a newcomer gets what is popular. Only products are recommended that a
+    server source has named: a public key can't put one into other people's mails.
+
+    Errors: INVALID_ARGUMENT for an id that is no UUID, a negative limit, too many or too long product ids.
+    """
     BatchRecommend: _aio.UnaryUnaryMultiCallable[_recommend_service_pb2.BatchRecommendRequest, _recommend_service_pb2.BatchRecommendResponse]  # type: ignore[assignment]
-    """Recommends products to many people."""
-    ListModels: _aio.UnaryUnaryMultiCallable[_recommend_service_pb2.ListModelsRequest, _recommend_service_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the last 20 models, newest first."""
+    """Recommends products to many people, or to one for several purposes. It answers for all or for none.
+
+    Errors: INVALID_ARGUMENT as for Recommend, naming the request, such as `requests[3].limit`.
+    """
 
 class RecommendServiceServicer(metaclass=_abc_1.ABCMeta):
     """Recommends products."""
@@ -61,7 +71,11 @@ class RecommendServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommend_service_pb2.RecommendRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommend_service_pb2.RecommendResponse, _abc.Awaitable[_recommend_service_pb2.RecommendResponse]]:
-        """Recommends products to one person; a newcomer gets what is popular."""
+        """Recommends products to one person; a newcomer gets what is popular. Only products are recommended that a
+        server source has named: a public key can't put one into other people's mails.
+
+        Errors: INVALID_ARGUMENT for an id that is no UUID, a negative limit, too many or too long product ids.
+        """
 
     @_abc_1.abstractmethod
     def BatchRecommend(
@@ -69,14 +83,9 @@ class RecommendServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommend_service_pb2.BatchRecommendRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommend_service_pb2.BatchRecommendResponse, _abc.Awaitable[_recommend_service_pb2.BatchRecommendResponse]]:
-        """Recommends products to many people."""
+        """Recommends products to many people, or to one for several purposes. It answers for all or for none.
 
-    @_abc_1.abstractmethod
-    def ListModels(
-        self,
-        request: _recommend_service_pb2.ListModelsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_recommend_service_pb2.ListModelsResponse, _abc.Awaitable[_recommend_service_pb2.ListModelsResponse]]:
-        """Lists the last 20 models, newest first."""
+        Errors: INVALID_ARGUMENT as for Recommend, naming the request, such as `requests[3].limit`.
+        """
 
 def add_RecommendServiceServicer_to_server(servicer: RecommendServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""Interactions: what people do with products, kept from profile's stream."""

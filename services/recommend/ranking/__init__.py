@@ -1,0 +1,1 @@
+"""Ranking: which products somebody may like."""

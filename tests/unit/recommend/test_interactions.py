@@ -1,0 +1,138 @@
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.recommend.interactions.model import (
+    Interest,
+    Kind,
+    Person,
+    Touch,
+    Update,
+    touches_of,
+    weight_of,
+)
+from tests.unit.recommend.lives import touches
+
+EVENT_ID = b"\x01" * 16
+
+
+def _interests(*seen: tuple[str, dict[str, Any]]) -> dict[str, Interest]:
+    person = Person("")
+    for number, (name, properties) in enumerate(seen, 1):
+        touched = touches_of(name, properties, number, bytes([number] * 16))
+        person.apply(Update("", number, touches=touched))
+    return person.interests
+
+
+def _order(*product_ids: str, order_id: str = "o1") -> tuple[str, dict[str, Any]]:
+    return "Order Completed", {"order_id": order_id, "products": [{"product_id": p} for p in product_ids]}
+
+
+def _line(product_id: str, order_id: str = "o1") -> tuple[str, dict[str, Any]]:
+    return "Product Ordered", {"order_id": order_id, "product_id": product_id}
+
+
+@given(st.lists(touches, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing(seen: list[Touch], rng: Random) -> None:
+    shuffled = rng.sample(seen, len(seen))
+    persons = []
+    for order in (seen, shuffled):
+        person = Person("")
+        for revision, touch in enumerate(order, 1):
+            person.apply(Update("", revision, touches=[touch]))
+        persons.append(person)
+
+    assert persons[0].interests == persons[1].interests
+    assert persons[0].refunded == persons[1].refunded
+
+
+def test_a_step_that_was_taken_before_changes_nothing() -> None:
+    person = Person("")
+    step = Update("", 1, touches=[Touch(Kind.VIEWED, "lamp", 1, "e")])
+    person.apply(step)
+    person.apply(step)
+
+    assert 1 == person.interests["lamp"].views
+
+
+def test_a_view_counts_one_an_added_product_three_and_a_purchase_five() -> None:
+    lamp = {"product_id": "lamp"}
+    interests = _interests(("Product Viewed", lamp), ("Product Added", lamp), _line("lamp"))
+
+    assert 9 == weight_of(interests["lamp"])
+
+
+@pytest.mark.parametrize("lines_first", [True, False])
+def test_a_product_of_an_order_counts_once_whether_told_by_lines_or_by_the_order(lines_first: bool) -> None:
+    told = [_line("lamp"), _line("lamp"), _line("desk"), _order("lamp", "chair")]
+    interests = _interests(*(told if lines_first else reversed(told)))
+
+    assert {"lamp": 5, "desk": 5, "chair": 5} == {p: weight_of(i) for p, i in interests.items()}
+
+
+def test_orders_without_an_id_count_each() -> None:
+    nameless = ("Product Ordered", {"product_id": "lamp"})
+    interests = _interests(nameless, nameless)
+
+    assert 2 == len(interests["lamp"].purchases)
+
+
+def test_a_refunded_product_was_not_bought() -> None:
+    refund = ("Order Refunded", {"order_id": "o1", "products": [{"product_id": "lamp"}]})
+    interests = _interests(_order("lamp", "desk"), refund)
+
+    assert {"lamp": 0, "desk": 5} == {p: weight_of(i) for p, i in interests.items()}
+
+
+def test_a_refund_that_names_no_product_is_of_the_whole_order_even_where_lines_come_late() -> None:
+    interests = _interests(_line("lamp"), ("Order Refunded", {"order_id": "o1"}), _line("desk"))
+
+    assert {"lamp": 0, "desk": 0} == {p: weight_of(i) for p, i in interests.items()}
+
+
+def test_a_refund_with_a_number_of_its_own_undoes_one_purchase() -> None:
+    refund = ("Order Refunded", {"order_id": "C9", "product_id": "lamp"})
+    interests = _interests(_line("lamp", "o1"), _line("lamp", "o2"), refund)
+
+    assert [1] == interests["lamp"].purchases
+
+
+def test_a_refund_of_what_was_never_bought_takes_nothing_from_views() -> None:
+    refund = ("Order Refunded", {"order_id": "C9", "product_id": "lamp"})
+    interests = _interests(("Product Viewed", {"product_id": "lamp"}), refund)
+
+    assert 1 == weight_of(interests["lamp"])
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"product_id": None},
+        {"product_id": ["lamp"]},
+        {"product_id": True},
+        {"product_id": "x" * 256},
+        {"product_id": "la\0mp"},
+        {"product_id": "\ud800"},
+        {"products": "lamp"},
+        {"products": ["lamp", 3, {"name": "Lamp"}]},
+    ],
+)
+def test_what_names_no_product_tells_nothing(properties: dict[str, Any]) -> None:
+    assert [] == touches_of("Product Viewed", properties, 1, EVENT_ID)
+
+
+def test_a_product_id_may_be_a_number() -> None:
+    touched = touches_of("Product Viewed", {"product_id": 17}, 1, EVENT_ID)
+
+    assert ["17"] == [touch.product_id for touch in touched]
+
+
+def test_a_tombstone_forgets_all_interests() -> None:
+    person = Person("", interests={"lamp": Interest(views=1)}, refunded={"o1"})
+    person.apply(Update("", 1, merged_into="survivor"))
+
+    assert ("survivor", {}, set()) == (person.merged_into, person.interests, person.refunded)
