@@ -54,9 +54,12 @@ async def open_running_log(running: Running) -> AsyncIterator[EventLog]:
         raise FailedPrecondition(
             "which event log? set EVENT_LOG_URL, or DATABASE_URL where it is PostgreSQL's"
         )
+    access = running.kafka_access
+    if access.servers:
+        await access.probe()
     async with (
         open_database(url or _NOWHERE, "tessera dead-letters", pool_size=4) as database,
-        open_log(database, log_url, running.partitions, running.namespace) as event_log,
+        open_log(database, access, running.partitions, running.namespace) as event_log,
     ):
         yield event_log
 

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from cli.running import Running
 from libs.errors import Unavailable
-from libs.messaging.opening import servers_of
+from libs.messaging.topics import INGEST_EVENTS, INGEST_IMPORTS, PROFILE_UPDATES, SEGMENT_TRANSITIONS
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -20,11 +20,9 @@ else:
     Connection = asyncpg.Connection
 
 # Whose work leads to whose: a stage is done when all that the one before it wrote has been read.
-STAGES = (
-    ("ingest.events", ("profile",)),
-    ("ingest.imports", ("profile",)),
-    ("profile.updates", ("segment", "recommend")),
-    ("segment.transitions", ("render",)),
+STAGES = tuple(
+    (topic.name, topic.readers)
+    for topic in (INGEST_EVENTS, INGEST_IMPORTS, PROFILE_UPDATES, SEGMENT_TRANSITIONS)
 )
 
 _COUNTERS = """
@@ -80,15 +78,17 @@ class _Log:
 
 @asynccontextmanager
 async def _open(running: Running) -> AsyncIterator[_Log]:
+    access = running.kafka_access
+    if access.servers:
+        await access.probe()
     connection = await asyncpg.connect(running.database_url, timeout=5)
-    servers = servers_of(running.event_log_url)
-    kafka = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False) if servers else None
+    kafka = AIOKafkaConsumer(**access.options(), enable_auto_commit=False) if access.servers else None
     try:
         if kafka is not None:
             try:
                 await kafka.start()
             except KafkaError as error:
-                raise Unavailable(f"Kafka does not answer at {servers}: {error}") from error
+                raise Unavailable(f"Kafka does not answer at {access.servers}: {error}") from error
         yield _Log(running, connection, kafka)
     finally:
         if kafka is not None:

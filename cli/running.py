@@ -5,12 +5,15 @@ from importlib.metadata import version
 from typing import Self
 
 import msgspec
+from pydantic import ValidationError
 
 from cli import lock
 from cli.home import Home
 from cli.ports import SERVICES
 from cli.secret_files import write_private
 from libs.errors import FailedPrecondition
+from libs.messaging.kafka_access import KafkaAccess
+from libs.settings import KafkaSettings, problems_of
 
 DEFAULT_PARTITIONS = 8
 
@@ -38,6 +41,17 @@ class Running(msgspec.Struct, frozen=True):
     services: dict[str, RunningService]
     ready: bool = False
     partitions: int = DEFAULT_PARTITIONS
+    kafka: dict[str, str] = {}
+    """How its Kafka lets us in: the settings `KAFKA_...`, whose files must be readable here as well."""
+
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        """How commands get into its log; FailedPrecondition names a setting that is wrong."""
+        told = {name.lower(): value for name, value in self.kafka.items()}
+        try:
+            return KafkaAccess.of(KafkaSettings.model_validate({**told, "event_log_url": self.event_log_url}))
+        except ValidationError as error:
+            raise FailedPrecondition("; ".join(problems_of(error, "tessera"))) from None
 
     def write(self, home: Home) -> None:
         """Tell the other commands."""
@@ -72,4 +86,11 @@ class Running(msgspec.Struct, frozen=True):
             services=services,
             ready=True,
             partitions=int(environment.get("TOPIC_PARTITIONS", DEFAULT_PARTITIONS)),
+            kafka=kafka_settings(environment),
         )
+
+
+def kafka_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What an environment tells of the way into Kafka."""
+    names = {name.upper() for name in KafkaSettings.model_fields if name.startswith("kafka_")}
+    return {name: value for name, value in environment.items() if name in names}

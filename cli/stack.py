@@ -15,7 +15,7 @@ from cli.local_postgres import open_postgres, prepare_log
 from cli.log_lines import MergedLog
 from cli.ports import SERVICES, Ports, address
 from cli.readiness import wait_until_ready
-from cli.running import DEFAULT_PARTITIONS, Running, RunningService
+from cli.running import DEFAULT_PARTITIONS, Running, RunningService, kafka_settings
 from cli.secret_files import SecretFiles
 from cli.supervisor import Program, Supervisor
 from libs.database.roles import prepare_database
@@ -104,6 +104,7 @@ class Stack:
             },
             ready=self._ready,
             partitions=self._partitions,
+            kafka=kafka_settings(self._given),
         )
 
     @property

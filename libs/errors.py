@@ -9,6 +9,7 @@ TesseraError
 ├── AlreadyExists        there is one of this name already
 ├── Conflict             it exists, but differently; or it changed meanwhile
 ├── FailedPrecondition   right in itself, but not in the present state
+│   └── Misconfigured    what we are set up with is wrong: only who runs us can mend it
 ├── Unauthenticated      nobody known is calling
 │   ├── KeyMissing       no key is shown
 │   └── KeyUnknown       the key that is shown is nobody's
@@ -86,6 +87,12 @@ class FailedPrecondition(TesseraError):
     """Right in itself, but not in the present state."""
 
     reason = "FAILED_PRECONDITION"
+
+
+class Misconfigured(FailedPrecondition):
+    """What a process is set up with is wrong: only who runs it can mend it."""
+
+    reason = "MISCONFIGURED"
 
 
 class Unauthenticated(TesseraError):

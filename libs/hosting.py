@@ -12,12 +12,15 @@ import structlog
 from pydantic import ValidationError
 
 from libs import lifecycle, rpc
-from libs.database import Database, Schema, is_transient, open_database, prepare_schemas
+from libs.database import Database, Schema, is_transient, open_database, prepare_schemas, probe
 from libs.database.tables import Sweep
-from libs.lifecycle import Component
+from libs.errors import TesseraError
+from libs.lifecycle import Component, wait_for
 from libs.messaging import EventLog
 from libs.messaging import schema as log_schema
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.opening import open_event_log, upkeep
+from libs.messaging.retrying import passes
 from libs.messaging.topics import owned_by
 from libs.observability import configure_logs, configure_traces, serve_metrics, stop_traces
 from libs.rpc.server import Service
@@ -82,16 +85,32 @@ class Foundations:
 async def open_foundations(
     settings: ServiceSettings, role: Role, schema: Schema
 ) -> AsyncIterator[Foundations]:
-    """Connect to the database and the log; in the roles `all` and `migrate`, create what they lack."""
+    """Connect to the database and the log; in the roles `all` and `migrate`, create what they lack.
+
+    Both may still be starting, or start again meanwhile: they are waited for. Raises Misconfigured at
+    once where one of them refuses us, Unavailable where one does not answer in time.
+    """
     service = settings.service
-    if role in ("all", "migrate"):
-        await prepare_schemas(settings.database_url, log_schema.SCHEMA, schema)
+    creates = role in ("all", "migrate")
+    access = KafkaAccess.of(settings)
+
+    async def reach_database() -> None:
+        await probe(settings.database_url)
+        if creates:
+            await prepare_schemas(settings.database_url, log_schema.SCHEMA, schema)
+
+    async def reach_log() -> None:
+        if access.servers:
+            await access.probe()
+        if creates:
+            await event_log.declare(owned_by(service))
+
+    await wait_for("the database", reach_database, passes, settings.start_seconds)
     async with (
         open_database(settings.database_url, f"{service} {role}") as database,
         open_event_log(database, settings) as event_log,
     ):
-        if role in ("all", "migrate"):
-            await event_log.declare(owned_by(service))
+        await wait_for("the event log", reach_log, passes, settings.start_seconds)
         yield Foundations(settings, role, schema, database, event_log)
 
 
@@ -114,6 +133,10 @@ def main(
     log.info("process starts", role=role, process=os.getpid())
     try:
         rpc.run(run(settings, role))
+    except TesseraError as error:
+        # Of the deployment, not of the code: a sentence says all.
+        log.error("process can't go on", role=role, reason=error.reason, error=str(error))
+        return 1
     except Exception:
         log.exception("process failed", role=role)
         return 1

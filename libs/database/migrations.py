@@ -16,7 +16,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from libs.database.schemas import Schema
+from libs.database.failures import is_transient
+from libs.database.schemas import PASSING, Schema
 
 
 def _upgrade(connection: Connection, schema: Schema) -> None:
@@ -68,4 +69,5 @@ if __name__ == "__main__":
     try:
         asyncio.run(_main())
     except Exception as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - the parent tells it
+        sys.exit(PASSING if is_transient(error) else 1)

@@ -14,9 +14,12 @@ import orjson
 
 from libs.database.connection import open_connection
 from libs.database.tables import Kept
+from libs.errors import Unavailable
 
 # Members of this role share the event log's tables where all services share one PostgreSQL.
 SHARED_OWNER = "tessera_log"
+# What the child's exit code says of a failure that passes: EX_TEMPFAIL.
+PASSING = 75
 _REVISION = 'select version_num from "{}".alembic_version'
 
 
@@ -38,7 +41,10 @@ class Schema:
 
 
 async def prepare_schemas(url: str, *schemas: Schema) -> None:
-    """Bring schemas to their newest revisions, in this order; RuntimeError tells why one can't be."""
+    """Bring schemas to their newest revisions, in this order; RuntimeError tells why one can't be.
+
+    Unavailable where the database went away meanwhile: the same may succeed later.
+    """
     outdated = await _outdated(url, schemas)
     if not outdated:
         return
@@ -56,7 +62,8 @@ async def prepare_schemas(url: str, *schemas: Schema) -> None:
             child.kill()
     if child.returncode:
         names = ", ".join(schema.name for schema in outdated)
-        raise RuntimeError(f"can't bring {names} up to date: {complaint.decode(errors='replace').strip()}")
+        told = f"can't bring {names} up to date: {complaint.decode(errors='replace').strip()}"
+        raise Unavailable(told) if child.returncode == PASSING else RuntimeError(told)
 
 
 async def _outdated(url: str, schemas: Sequence[Schema]) -> list[Schema]:

@@ -40,6 +40,7 @@ class Consumer:
         """Consume until asked to stop; the batches in hand are finished."""
         settings = self._settings
         back_off = BackOff()
+        told = False
         patient_until = time.monotonic() + settings.owners_seconds
         while not stopping.is_set():
             try:
@@ -50,7 +51,12 @@ class Consumer:
                 if not starting and not passes(error):
                     raise
                 seconds = back_off.failed()
-                log.warning("subscribing again", group=settings.group, error=repr(error), seconds=seconds)
+                if not starting:
+                    log.warning("subscribing again", group=settings.group, error=repr(error), seconds=seconds)
+                elif not told:
+                    # Services start together: that another one is not there yet is no failure.
+                    log.info("waits for topics", group=settings.group, missing=str(error))
+                    told = True
                 await pause(stopping, seconds)
 
     async def _share_out(self, subscription: Subscription, stopping: asyncio.Event) -> None:

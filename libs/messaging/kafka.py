@@ -20,6 +20,7 @@ from libs.database import Connection, Database
 from libs.errors import Unavailable
 from libs.messaging import cloud_events
 from libs.messaging.coalescing import Coalescer
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.kafka_subscription import KafkaSubscription
 from libs.messaging.kafka_writer import KafkaWriter
 from libs.messaging.log import TopicDiffers, TopicMissing
@@ -43,7 +44,7 @@ class KafkaLog:
     def __init__(
         self,
         database: Database,
-        servers: str,
+        access: KafkaAccess,
         partitions: int,
         namespace: str = "tessera",
         replicas: int = 1,
@@ -52,14 +53,14 @@ class KafkaLog:
         publish_seconds: float = _PUBLISH_SECONDS,
     ) -> None:
         self.partitions = partitions
-        self.servers = servers
+        self.access = access
         self.namespace = namespace
         self._replicas = replicas
         self._clock = clock
         self._session_seconds = session_seconds
         self._publish_seconds = publish_seconds
         self._outbox = PostgresLog(database, partitions, namespace)
-        self._writer = KafkaWriter(servers, f"{namespace} writer")
+        self._writer = KafkaWriter(access, f"{namespace} writer")
         self._publishers: dict[tuple[str, int], Coalescer[Record]] = {}
         self._admin: Any = None
         self._connecting = asyncio.Lock()
@@ -89,7 +90,10 @@ class KafkaLog:
 
     async def _failed(self, wanted: Sequence[NewTopic]) -> tuple[str, int, str] | None:
         """Create topics; returns the first that could not be: its name, Kafka's code and message."""
-        answer = await (await self._connected()).create_topics(wanted)
+        try:
+            answer = await (await self._connected()).create_topics(wanted)
+        except KafkaError as error:
+            raise Unavailable("Kafka does not answer", error=repr(error)) from error
         failed = ((name, code, message) for name, code, message in answer.topic_errors)
         return next((one for one in failed if one[1] not in (0, _EXISTS)), None)
 
@@ -118,7 +122,7 @@ class KafkaLog:
         except KafkaError as error:
             raise Unavailable("Kafka does not answer", error=repr(error)) from error
         subscription = KafkaSubscription(
-            self.servers,
+            self.access,
             f"{self.namespace}.{group}",
             {topic.name: self._outbox.name_of(topic) for topic in topics},
             self._clock,
@@ -176,7 +180,7 @@ class KafkaLog:
     async def _connected(self) -> Any:
         async with self._connecting:
             if self._admin is None:
-                admin = AIOKafkaAdminClient(bootstrap_servers=self.servers, client_id=f"{self.namespace} log")
+                admin = AIOKafkaAdminClient(**self.access.options(), client_id=f"{self.namespace} log")
                 try:
                     await admin.start()
                 except BaseException as error:

@@ -22,6 +22,7 @@ from aiokafka.coordinator.assignors.range import (  # type: ignore[import-untype
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from libs.messaging import cloud_events
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.log import Assignment
 from libs.messaging.news import News
 from libs.messaging.records import Partition, Position, Reading, Received
@@ -67,7 +68,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(
         self,
-        servers: str,
+        access: KafkaAccess,
         group: str,
         topics: Mapping[str, str],
         clock: Callable[[], float],
@@ -87,8 +88,9 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._sought: set[TopicPartition] = set()
         self._hints: dict[TopicPartition, int] = {}
         self._failure: Exception | None = None
+        options = access.options()
         self._consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=servers,
+            **options,
             client_id=group,
             group_id=group,
             enable_auto_commit=False,
@@ -104,7 +106,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         # A second connection: a broker answers one request of a connection at a time, and the
         # consumer's usually holds a fetch that waits for records.
-        self._asking: Any = AIOKafkaConsumer(bootstrap_servers=servers, client_id=f"{group} ends")
+        self._asking: Any = AIOKafkaConsumer(**options, client_id=f"{group} ends")
 
     async def start(self) -> None:
         """Join the group; the assignment follows."""

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError  # type: ignore[import
 
 from libs.errors import Unavailable
 from libs.messaging.cloud_events import Message
+from libs.messaging.kafka_access import KafkaAccess
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +27,8 @@ class KafkaWriter:
     fails and is tried again, a later batch never gets ahead of an earlier one.
     """
 
-    def __init__(self, servers: str, name: str) -> None:
-        self._servers = servers
+    def __init__(self, access: KafkaAccess, name: str) -> None:
+        self._access = access
         self._name = name
         self._producer: Any = None
         self._starting = asyncio.Lock()
@@ -68,7 +69,7 @@ class KafkaWriter:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._servers,
+                    **self._access.options(),
                     client_id=self._name,
                     acks="all",
                     enable_idempotence=True,

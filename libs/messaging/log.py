@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from libs.database import Connection
+from libs.errors import Misconfigured
 from libs.messaging.records import Partition, Position, Reading, Record
 from libs.messaging.topics import Topic
 
@@ -18,11 +19,11 @@ class LogGap(Exception):
     """A relayed record's number skips some: records are missing between it and the one before."""
 
 
-class TopicMissing(Exception):
+class TopicMissing(Misconfigured):
     """A topic that is to be read does not exist: its owner has not been started here."""
 
 
-class TopicDiffers(Exception):
+class TopicDiffers(Misconfigured):
     """A topic exists with another number of partitions."""
 
 

@@ -28,6 +28,7 @@ from libs.database import Database, is_transient, open_connection
 from libs.errors import Unavailable
 from libs.lifecycle import pause
 from libs.messaging import chunks, cloud_events
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.kafka_writer import KafkaWriter
 from libs.messaging.log import LogGap
 from libs.messaging.news import News
@@ -96,14 +97,14 @@ class Relay:
     def __init__(
         self,
         database: Database,
-        servers: str,
+        access: KafkaAccess,
         topics: Sequence[Topic],
         service: str,
         namespace: str = "tessera",
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._database = database
-        self._servers = servers
+        self._access = access
         self._topics = {f"{namespace}.{topic.name}": topic for topic in topics}
         self._sources = {name: cloud_events.source_of(namespace, t.owner) for name, t in self._topics.items()}
         self._lease = f"relay {namespace}.{service}"
@@ -114,7 +115,7 @@ class Relay:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Ship, or wait for the lease, until asked to stop; what is under way gets a moment to end."""
-        writer = KafkaWriter(self._servers, self._lease)
+        writer = KafkaWriter(self._access, self._lease)
         back_off = BackOff()
         try:
             while not stopping.is_set():

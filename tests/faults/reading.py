@@ -11,6 +11,7 @@ from cli.clients import Clients
 from libs.database import open_database
 from libs.messaging import EventLog, Partition, Position, PostgresLog, Received, Topic
 from libs.messaging.kafka import KafkaLog
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.topics import RENDER_MESSAGES, SEGMENT_TRANSITIONS
 from tessera.ingest.v1 import ingest_events_pb2
 from tessera.profile.v1 import (
@@ -188,7 +189,7 @@ async def _open_log(system: System) -> AsyncIterator[EventLog]:
         if not system.kafka:
             yield PostgresLog(database, _PARTITIONS, system.namespace)
             return
-        event_log = KafkaLog(database, system.kafka, _PARTITIONS, system.namespace)
+        event_log = KafkaLog(database, KafkaAccess(system.kafka), _PARTITIONS, system.namespace)
         try:
             yield event_log
         finally:

@@ -1,6 +1,10 @@
 """Which failures pass by themselves, and which are a record's: caused for real."""
 
 import asyncio
+import errno
+import socket
+import ssl
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -85,3 +89,73 @@ async def test_below_sqlalchemy_the_drivers_error_decides(database_url: str) -> 
                 await connection.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 
     assert (False, True) == (is_transient(wrong.value), is_transient(ended.value))
+
+
+async def _failure_of(opening: object) -> BaseException:
+    (error,) = await asyncio.gather(opening, return_exceptions=True)  # type: ignore[call-overload]
+    assert isinstance(error, OSError)
+    return error
+
+
+async def test_an_error_of_the_network_passes(tmp_path: Path) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        refused = await _failure_of(asyncio.open_connection("127.0.0.1", bound.getsockname()[1]))
+    cases = [
+        refused,
+        await _failure_of(asyncio.open_connection("nowhere.invalid", 5432)),
+        # A server on a socket of the machine's own that is being started.
+        await _failure_of(asyncio.open_unix_connection(tmp_path / ".s.PGSQL.5432")),
+        OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        OSError(errno.EMFILE, "Too many open files"),
+        ssl.SSLEOFError("EOF occurred in violation of protocol"),
+        TimeoutError(),
+    ]
+
+    assert [True] * len(cases) == [is_transient(error) for error in cases]
+
+
+async def test_os_error_is_not_always_transient(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cases: list[OSError] = []
+    for wrong in (
+        lambda: (tmp_path / "missing").read_bytes(),
+        lambda: (tmp_path / "file" / "below").read_bytes(),
+        lambda: tmp_path.read_bytes(),
+        lambda: Path("/proc/version").write_bytes(b"x"),
+        lambda: Path("/dev/full").write_bytes(b"x"),
+    ):
+        with pytest.raises(OSError) as raised:  # noqa: PT011 - each has another number
+            wrong()
+        cases.append(raised.value)
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        with pytest.raises(OSError, match="in use") as raised:
+            other.bind(one.getsockname())
+        cases.append(raised.value)
+    cases += [
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EROFS, "Read-only file system"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        ssl.SSLCertVerificationError("self-signed certificate"),
+    ]
+
+    assert [False] * len(cases) == [is_transient(error) for error in cases]
+
+
+async def test_a_server_that_became_a_standby_passes_and_a_dropped_database_does_not(
+    database_url: str,
+) -> None:
+    standby = await _error_of(database_url, "begin read only; create table t ()")
+    released = asyncpg.InterfaceError(
+        "cannot call Connection.execute(): connection has been released back to the pool"
+    )
+
+    assert isinstance(standby, asyncpg.ReadOnlySQLTransactionError)
+    assert is_transient(standby)
+    assert not is_transient(asyncpg.DatabaseDroppedError("database was dropped"))
+    assert not is_transient(asyncpg.UndefinedFileError("could not access file"))
+    assert not is_transient(released), "that is a wrong call of ours"

@@ -26,6 +26,7 @@ from libs.messaging import (
     Topic,
 )
 from libs.messaging.kafka import KafkaLog
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.relay import Relay
 
 EVENTS = Topic("test.events", owner="test", readers=("reads test.events",))
@@ -70,12 +71,21 @@ class Deployment:
                 )
                 return
             event_log = KafkaLog(
-                database, self.kafka, self.partitions, self.namespace, session_seconds=SESSION_SECONDS
+                database,
+                self.access,
+                self.partitions,
+                self.namespace,
+                session_seconds=SESSION_SECONDS,
             )
             try:
                 yield database, event_log
             finally:
                 await event_log.close()
+
+    @property
+    def access(self) -> KafkaAccess:
+        """The way into its Kafka."""
+        return KafkaAccess(self.kafka)
 
     async def declare(self) -> None:
         async with self.open() as (database, event_log):
@@ -86,7 +96,7 @@ class Deployment:
         """What ships the outbox, where there is one."""
         if not self.kafka:
             return []
-        return [Relay(database, self.kafka, TOPICS, "test", self.namespace, lease_seconds=LEASE_SECONDS)]
+        return [Relay(database, self.access, TOPICS, "test", self.namespace, lease_seconds=LEASE_SECONDS)]
 
 
 class Program:

@@ -7,10 +7,11 @@ import pytest
 
 from libs.messaging import PostgresLog, Topic, TopicMissing, kafka
 from libs.messaging.kafka import KafkaLog
-from libs.messaging.opening import open_event_log, servers_of, upkeep
+from libs.messaging.kafka_access import KafkaAccess
+from libs.messaging.opening import open_event_log, upkeep
 from libs.messaging.relay import Relay
 from libs.messaging.retention import Retention
-from libs.settings import ServiceSettings
+from libs.settings import ServiceSettings, servers_of
 from tests.integration.messaging.harness import Deployment
 
 
@@ -69,7 +70,7 @@ async def test_too_few_brokers_are_waited_for_and_then_named(
     topic = Topic("profile.of_two_brokers", owner="profile")
     begun = time.monotonic()
     async with on_kafka.open() as (database, _):
-        log = KafkaLog(database, on_kafka.kafka, 4, on_kafka.namespace, replicas=2)
+        log = KafkaLog(database, KafkaAccess(on_kafka.kafka), 4, on_kafka.namespace, replicas=2)
         with pytest.raises(TopicMissing, match=r"of_two_brokers could not be created: .*eplication"):
             await log.declare([topic])
         await log.close()

@@ -7,6 +7,7 @@ import pytest
 
 from libs.database import Database
 from libs.messaging import EventLog, LogGap, Partition, Position, Received, Record
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.kafka_writer import KafkaWriter
 from libs.messaging.relay import Relay
 from tests.integration.messaging.harness import (
@@ -107,7 +108,7 @@ async def test_relays_that_all_believe_to_be_alone_make_only_copies(on_kafka: De
     stopping = asyncio.Event()
     async with on_kafka.open() as (database, log):
         relays = [
-            _AlwaysLeads(database, on_kafka.kafka, TOPICS, f"zombie {n}", on_kafka.namespace)
+            _AlwaysLeads(database, KafkaAccess(on_kafka.kafka), TOPICS, f"zombie {n}", on_kafka.namespace)
             for n in range(3)
         ]
         writers = [
@@ -168,7 +169,7 @@ def _numbered_message(number: int) -> tuple[bytes, bytes, list[tuple[str, bytes]
 
 async def test_a_reader_drops_what_it_has_and_stops_at_a_gap(on_kafka: Deployment) -> None:
     async with on_kafka.open() as (database, log):
-        writer = KafkaWriter(on_kafka.kafka, "test")
+        writer = KafkaWriter(KafkaAccess(on_kafka.kafka), "test")
         topic = f"{on_kafka.namespace}.{UPDATES.name}"
 
         async def put(*numbers: int) -> None:

@@ -14,6 +14,7 @@ from libs.database.migrations import migrate
 from libs.lifecycle import Component
 from libs.messaging import Batch, Consumer, ConsumerSettings, EventLog, Outcome, PostgresLog, Topic
 from libs.messaging.kafka import KafkaLog
+from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.relay import Relay
 from libs.messaging.topics import (
     ALL,
@@ -131,7 +132,7 @@ class Pipeline:
         ]
         if isinstance(self.log, KafkaLog):
             found += [
-                Relay(self.database, self.log.servers, owned_by(s), s, self.namespace, LEASE_SECONDS)
+                Relay(self.database, self.log.access, owned_by(s), s, self.namespace, LEASE_SECONDS)
                 for s in ("profile", "segment")
             ]
         return found
@@ -279,7 +280,10 @@ async def _open_log(database: Database, kafka: str, namespace: str, clock: Clock
     if not kafka:
         yield PostgresLog(database, PARTITIONS, namespace, clock, SESSION_SECONDS)
         return
-    event_log = KafkaLog(database, kafka, PARTITIONS, namespace, clock=clock, session_seconds=SESSION_SECONDS)
+    access = KafkaAccess(kafka)
+    event_log = KafkaLog(
+        database, access, PARTITIONS, namespace, clock=clock, session_seconds=SESSION_SECONDS
+    )
     try:
         yield event_log
     finally:
