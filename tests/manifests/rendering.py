@@ -21,6 +21,8 @@ K8S = ROOT / "k8s"
 TARGETS = {
     "base": ("base", ()),
     "base+keda": ("base", ("keda",)),
+    "base+sasl": ("base", ("kafka-sasl",)),
+    "base+keda+sasl": ("base", ("keda", "kafka-sasl", "keda-sasl")),
     "dev": ("overlays/dev", ()),
     "dev+keda": ("overlays/dev", ("keda",)),
     "prod": ("overlays/prod", ()),

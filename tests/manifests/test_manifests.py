@@ -172,6 +172,9 @@ def test_every_variable_is_a_setting_that_its_service_knows(
             "Settings", (ServiceSettings,), {"service": workload.service, "__module__": __name__}
         )
         with monkeypatch.context() as environment:
+            # What a pod has mounted is not here.
+            environment.setattr("libs.settings.os.access", lambda path, mode: str(path).startswith("/etc/"))
+            environment.setattr(ServiceSettings, "kafka_password_now", lambda self: "secret")
             for name, value in variables.items():
                 environment.setenv(name, value)
 
@@ -259,12 +262,33 @@ def test_consumers_scale_by_the_lag_of_what_they_read(target: str) -> None:
         assert {"kafka"} == {trigger["type"] for trigger in spec["triggers"]}
         assert {f"tessera.{topic}" for topic in READS[service]} == {t["topic"] for t in triggers}
         for trigger in triggers:
-            assert trigger.keys() == TRIGGER_KEYS
+            assert trigger.keys() - {"sasl", "tls"} == TRIGGER_KEYS
             assert {str} == {type(value) for value in trigger.values()}
             assert f"tessera.{service}" == trigger["consumerGroup"]
             assert config["EVENT_LOG_URL"] == f"kafka://{trigger['bootstrapServers']}"
             assert int(trigger["lagThreshold"]) > 0
     assert not scaled or READS.keys() == {name_of(scaler).removesuffix("-consume") for scaler in scaled}
+
+
+def test_who_kafka_asks_for_a_user_has_one(target: str) -> None:
+    (config,) = (m["data"] for m in of_kind(target, "ConfigMap") if "EVENT_LOG_URL" in m["data"])
+    asked = config.get("KAFKA_SECURITY_PROTOCOL") == "SASL_SSL"
+
+    assert asked == ("sasl" in target)
+    for workload in ours(target):
+        (container,) = workload.containers
+        mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert asked == ("KAFKA_USERNAME" in environment_of(target, container)), workload.name
+        assert asked == ("kafka" in mounted), workload.name
+        if asked:
+            for name in ("KAFKA_CA_FILE", "KAFKA_PASSWORD_FILE"):
+                assert mounted["kafka"] == str(Path(config[name]).parent)
+    for scaler in of_kind(target, "ScaledObject"):
+        for trigger in scaler["spec"]["triggers"]:
+            told = trigger["metadata"].get("sasl"), trigger["metadata"].get("tls")
+            assert (("scram_sha512", "enable") if asked else (None, None)) == told
+            assert asked == ("authenticationRef" in trigger)
+    assert asked * bool(of_kind(target, "ScaledObject")) == len(of_kind(target, "TriggerAuthentication"))
 
 
 def _peers(rules: list[dict[str, Any]], side: str) -> set[str]:
