@@ -8,6 +8,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from cli.clients import Clients
 from cli.definitions import Definitions
+from cli.formats import warning_text
+from cli.pages import pages
 from libs.errors import Invalid, TesseraError
 from libs.rpc import error_from
 from tessera.render.v1 import campaign_service_pb2 as campaign_pb
@@ -18,7 +20,6 @@ Change = Literal["created", "changed", "unchanged"]
 Answer = TypeVar("Answer")
 
 _EVERYTHING = FieldMask(paths=["*"])
-_PAGE = 500
 
 
 class Applied(NamedTuple):
@@ -28,6 +29,8 @@ class Applied(NamedTuple):
     definition_id: str
     change: Change
     version: int
+    warnings: tuple[str, ...] = ()
+    """What is probably a mistake, in sentences for people."""
 
 
 async def apply(clients: Clients, definitions: Definitions) -> AsyncIterator[Applied]:
@@ -53,28 +56,20 @@ async def apply(clients: Clients, definitions: Definitions) -> AsyncIterator[App
         version = answer.trigger.version
         yield Applied("trigger", two.definition_id, _change(before, two.definition_id, version), version)
     templates, before = await clients.templates(), {}
-    listing = template_pb.ListTemplatesRequest(page_size=_PAGE)
-    while True:
-        page = await templates.ListTemplates(listing)
+    async for page in pages(templates.ListTemplates, template_pb.ListTemplatesRequest()):
         before |= {t.template_id: t.version for t in page.templates}
-        if not page.next_page_token:
-            break
-        listing.page_token = page.next_page_token
     for three in definitions.templates:
         update = template_pb.UpdateTemplateRequest(
             template=three.message, update_mask=_EVERYTHING, allow_missing=True
         )
         stored = await _named(three.place, templates.UpdateTemplate(update))
         version = stored.template.version
-        yield Applied("template", three.definition_id, _change(before, three.definition_id, version), version)
+        change = _change(before, three.definition_id, version)
+        warnings = tuple(warning_text(warning) for warning in stored.warnings)
+        yield Applied("template", three.definition_id, change, version, warnings)
     campaigns, before = await clients.campaigns(), {}
-    asked = campaign_pb.ListCampaignsRequest(page_size=_PAGE)
-    while True:
-        found = await campaigns.ListCampaigns(asked)
+    async for found in pages(campaigns.ListCampaigns, campaign_pb.ListCampaignsRequest()):
         before |= {c.campaign_id: c.version for c in found.campaigns}
-        if not found.next_page_token:
-            break
-        asked.page_token = found.next_page_token
     for four in definitions.campaigns:
         wanted = campaign_pb.UpdateCampaignRequest(
             campaign=four.message, update_mask=_EVERYTHING, allow_missing=True

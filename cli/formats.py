@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tessera.ingest.v1.event_pb2 import EventType
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.render.v1.template_pb2 import TemplateWarning
 
 _BYTES = frozenset({"event_id", "cause_id", "cause_event_id", "inputs_hash"})
 
@@ -72,6 +73,12 @@ def event_name(event: EventCollected) -> str:
     """What an event is called: a track's name, else its kind, such as `page Home`."""
     kind = word(EventType.Name(event.type), "EVENT_TYPE")
     return event.name if kind == "track" else f"{kind} {event.name}".strip()
+
+
+def warning_text(warning: TemplateWarning) -> str:
+    """A warning as a sentence, with the place and the nearest names."""
+    nearest = f" Is it {' or '.join(warning.suggestions)}?" if warning.suggestions else ""
+    return f"{warning.part} line {warning.line}: {warning.message}{nearest}"
 
 
 def _value(value: object) -> str:

@@ -13,7 +13,9 @@ from cli.commands import (
     demo,
     imports,
     keys,
+    library,
     messages,
+    previews,
     profiles,
     sources,
     status,
@@ -43,6 +45,8 @@ app.command("demo")(demo.demo)
 app.command("status")(status.status)
 app.command("apply")(apply.apply_folder)
 app.command("import")(imports.import_file)
+app.command("preview")(previews.preview)
+app.command("send-test")(previews.send_test)
 app.command("train")(training.train)
 app.command("rejected")(sources.rejected)
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -50,6 +54,8 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(keys.app, name="keys")
 app.add_typer(profiles.profile_app, name="profile")
 app.add_typer(profiles.segments_app, name="segments")
+app.add_typer(library.templates_app, name="templates")
+app.add_typer(library.campaigns_app, name="campaigns")
 app.add_typer(messages.app, name="messages")
 
 

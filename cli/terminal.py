@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.home import DEFAULT
+from libs.errors import Invalid
 from libs.rpc import error_from
 
 out = Console(highlight=False)
@@ -73,6 +74,20 @@ def line(text: Text) -> None:
         out.print(text, no_wrap=True, overflow="ellipsis")
     else:
         out.print(text, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Tell what is probably a mistake, beside what the command prints."""
+    err.print(Text.assemble(("warning: ", "bold yellow"), text), soft_wrap=True)
+
+
+def ask_before_deleting(what: str, yes: bool) -> None:
+    """Ask whoever sits at a terminal; a script says `--yes`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Invalid("--yes", f"is needed to delete the {what} where nobody can be asked")
+    typer.confirm(f"Delete the {what}?", abort=True)
 
 
 def short(path: Path) -> str:

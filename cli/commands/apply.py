@@ -9,7 +9,7 @@ import typer
 from cli.applying import Applied, apply
 from cli.clients import connect
 from cli.definitions import load
-from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, print_json, run, table
+from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, print_json, run, table, warn
 
 _STYLES = {"created": "green", "changed": "yellow", "unchanged": "dim"}
 
@@ -44,5 +44,8 @@ def apply_folder(
         style = _STYLES[one.change]
         shown.add_row(one.kind, one.definition_id, f"[{style}]{one.change}[/{style}]", str(one.version or ""))
     out.print(shown)
+    for one in applied:
+        for text in one.warnings:
+            warn(f"{one.kind} {one.definition_id}, {text}")
     counts = Counter(one.change for one in applied)
     out.print("\n" + ", ".join(f"{count} {change}" for change, count in counts.items()))

@@ -1,7 +1,7 @@
 """`tessera messages`: what was sent to whom, and why; and what was not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cli.clients import Clients, connect
 from cli.formats import as_dict, event_name, json_lines_of, moment, word
+from cli.pages import pages
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, line, out, pairs, print_json, run
 from libs.errors import Invalid, NotFound, PermissionDenied, Unavailable
 from libs.rpc import error_from
@@ -162,10 +163,12 @@ def show(
 
     async def call() -> tuple[Message, EventCollected | None]:
         async with connect(home) as clients:
-            async for message in _all(clients):
+            messages = await clients.messages()
+            listed = pages(messages.ListMessages, pb.ListMessagesRequest())
+            async for message in (one async for page in listed for one in page.messages):
                 if message.message_id.startswith(message_id):
                     request = pb.GetMessageRequest(message_id=message.message_id)
-                    whole = (await (await clients.messages()).GetMessage(request)).message
+                    whole = (await messages.GetMessage(request)).message
                     return whole, await _cause(clients, whole)
         raise NotFound(f"there is no message {message_id}")
 
@@ -183,17 +186,6 @@ def show(
     if message.text:
         out.print()
         out.print(message.text, markup=False, soft_wrap=True)
-
-
-async def _all(clients: Clients) -> AsyncIterator[Message]:
-    messages, token = await clients.messages(), ""
-    while True:
-        page = await messages.ListMessages(pb.ListMessagesRequest(page_size=500, page_token=token))
-        for message in page.messages:
-            yield message
-        token = page.next_page_token
-        if not token:
-            return
 
 
 async def _cause(clients: Clients, message: Message) -> EventCollected | None:

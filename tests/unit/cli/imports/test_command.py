@@ -1,32 +1,32 @@
 """`tessera import`: each row is imported, or told with its line and reason."""
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
 from cli import main
 from libs.errors import Invalid
-from tessera.ingest.v1 import event_pb2, ingest_service_pb2_grpc
+from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as pb
+from tests.unit.cli.served import Served
 
 
-class Ingest(ingest_service_pb2_grpc.IngestServiceServicer):
+class Ingest:
     """Takes everything but what has no user id."""
 
     def __init__(self) -> None:
         self.events: list[event_pb2.Event] = []
         self.batches: list[int] = []
 
-    def CreateSource(self, request: pb.CreateSourceRequest, context: object) -> pb.CreateSourceResponse:  # noqa: N802
+    def create(self, request: pb.CreateSourceRequest) -> pb.CreateSourceResponse:
+        """Create every source."""
         return pb.CreateSourceResponse(source=request.source)
 
-    def ImportEvents(self, request: pb.ImportEventsRequest, context: object) -> pb.ImportEventsResponse:  # noqa: N802
+    def take(self, request: pb.ImportEventsRequest) -> pb.ImportEventsResponse:
+        """Import a batch."""
         self.batches.append(request.ByteSize())
         good = [event for event in request.events if event.user_id]
         self.events += good
@@ -39,17 +39,11 @@ class Ingest(ingest_service_pb2_grpc.IngestServiceServicer):
 
 
 @pytest.fixture
-def ingest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
-    """A server that the command calls."""
-    served = Ingest()
-    server = grpc.server(ThreadPoolExecutor(1))
-    ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(served, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    monkeypatch.setenv("TESSERA_API_KEY", "key")
-    monkeypatch.setenv("INGEST_ADDRESS", f"127.0.0.1:{port}")
-    yield served
-    server.stop(None).wait()
+def ingest(served: Served) -> Ingest:
+    """What the command calls."""
+    made = Ingest()
+    served.answer("tessera.ingest.v1.IngestService", CreateSource=made.create, ImportEvents=made.take)
+    return made
 
 
 def _run(path: Path, *arguments: str) -> Result:
