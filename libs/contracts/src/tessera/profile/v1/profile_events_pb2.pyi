@@ -29,26 +29,6 @@ class ProfileUpdated(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class ConsentChangesEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.bool
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.bool = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     PROFILE_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     MOVED_FIELD_NUMBER: _builtins.int
@@ -81,8 +61,8 @@ class ProfileUpdated(_message.Message):
         """The traits that changed, each with the value that holds now."""
 
     @_builtins.property
-    def consent_changes(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
-        """The purposes whose consent changed."""
+    def consent_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentChange]:
+        """The purposes whose consent changed, each with what holds now."""
 
     @_builtins.property
     def identifiers_added(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identifier]:
@@ -108,7 +88,7 @@ class ProfileUpdated(_message.Message):
         merged_into: _builtins.str = ...,
         events: _abc.Iterable[_ingest_events_pb2.EventCollected] | None = ...,
         trait_changes: _abc.Iterable[Global___TraitChange] | None = ...,
-        consent_changes: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
+        consent_changes: _abc.Iterable[Global___ConsentChange] | None = ...,
         identifiers_added: _abc.Iterable[_profile_pb2.Identifier] | None = ...,
         identifiers_removed: _abc.Iterable[_profile_pb2.Identifier] | None = ...,
         absorbed_profile_ids: _abc.Iterable[_builtins.str] | None = ...,
@@ -156,6 +136,34 @@ class TraitChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TraitChange: _TypeAlias = TraitChange  # noqa: Y015
+
+@_typing.final
+class ConsentChange(_message.Message):
+    """A purpose whose consent changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose, such as `email_marketing`."""
+    @_builtins.property
+    def consent(self) -> _profile_pb2.Consent:
+        """What holds now."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        consent: _profile_pb2.Consent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentChange: _TypeAlias = ConsentChange  # noqa: Y015
 
 @_typing.final
 class ClockAdvanced(_message.Message):

@@ -52,6 +52,34 @@ IDENTIFIER_KIND_ANONYMOUS_ID: IdentifierKind.ValueType  # 4
 """A device or browser's id."""
 Global___IdentifierKind: _TypeAlias = IdentifierKind  # noqa: Y015
 
+class _ConsentSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSENT_SOURCE_UNSPECIFIED: _ConsentSource.ValueType  # 0
+    """Not set."""
+    CONSENT_SOURCE_BROWSER: _ConsentSource.ValueType  # 1
+    """A browser or app told it, whose key is public. Such a grant undoes no refusal but one of `analytics`
+    or `personalization` that the same device told.
+    """
+    CONSENT_SOURCE_SERVER: _ConsentSource.ValueType  # 2
+    """A server told it: the caller's own, an unsubscribe page, an email provider's webhook."""
+
+class ConsentSource(_ConsentSource, metaclass=_ConsentSourceEnumTypeWrapper):
+    """How a person's consent came to be known."""
+
+CONSENT_SOURCE_UNSPECIFIED: ConsentSource.ValueType  # 0
+"""Not set."""
+CONSENT_SOURCE_BROWSER: ConsentSource.ValueType  # 1
+"""A browser or app told it, whose key is public. Such a grant undoes no refusal but one of `analytics`
+or `personalization` that the same device told.
+"""
+CONSENT_SOURCE_SERVER: ConsentSource.ValueType  # 2
+"""A server told it: the caller's own, an unsubscribe page, an email provider's webhook."""
+Global___ConsentSource: _TypeAlias = ConsentSource  # noqa: Y015
+
 @_typing.final
 class Profile(_message.Message):
     """What is known of one person."""
@@ -65,14 +93,15 @@ class Profile(_message.Message):
         KEY_FIELD_NUMBER: _builtins.int
         VALUE_FIELD_NUMBER: _builtins.int
         key: _builtins.str
-        value: _builtins.bool
+        @_builtins.property
+        def value(self) -> Global___Consent: ...
         def __init__(
             self,
             *,
             key: _builtins.str = ...,
-            value: _builtins.bool = ...,
+            value: Global___Consent | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
         _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -86,6 +115,8 @@ class Profile(_message.Message):
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ABSORBED_PROFILE_IDS_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
     """A UUID. An id that was absorbed by a merge answers with the survivor."""
     revision: _builtins.int
@@ -94,13 +125,21 @@ class Profile(_message.Message):
     """A JSON object in UTF-8: the traits as they stand."""
     event_count: _builtins.int
     """How many events the history holds."""
+    email: _builtins.str
+    """The address that mail goes to, in normal form: the trait `email`; where that was never set, the first
+    address that leads here. Empty where there is none, as after a trait `email` of null.
+    """
+    phone: _builtins.str
+    """The number that messages go to, in E.164 form, by the same rule from the trait `phone`."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
         """All identifiers that lead here, strongest kind first."""
 
     @_builtins.property
-    def consent(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
-        """What the person allows, by purpose; an absent purpose was never stated."""
+    def consent(self) -> _containers.MessageMap[_builtins.str, Global___Consent]:
+        """What the person allows or refuses, by purpose; an absent purpose was never stated. What was refused
+        by one of the person's addresses is in it already.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -117,18 +156,82 @@ class Profile(_message.Message):
         revision: _builtins.int = ...,
         identifiers: _abc.Iterable[Global___Identifier] | None = ...,
         traits_json: _builtins.bytes = ...,
-        consent: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
+        consent: _abc.Mapping[_builtins.str, Global___Consent] | None = ...,
         event_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         absorbed_profile_ids: _abc.Iterable[_builtins.str] | None = ...,
+        email: _builtins.str = ...,
+        phone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed_profile_ids", b"absorbed_profile_ids", "consent", b"consent", "create_time", b"create_time", "event_count", b"event_count", "identifiers", b"identifiers", "profile_id", b"profile_id", "revision", b"revision", "traits_json", b"traits_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed_profile_ids", b"absorbed_profile_ids", "consent", b"consent", "create_time", b"create_time", "email", b"email", "event_count", b"event_count", "identifiers", b"identifiers", "phone", b"phone", "profile_id", b"profile_id", "revision", b"revision", "traits_json", b"traits_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class Consent(_message.Message):
+    """What a person allows or refuses for one purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTED_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    granted: _builtins.bool
+    """Whether it is allowed."""
+    source: Global___ConsentSource.ValueType
+    """How it came to be known."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The moment that counts for it. A grant counts from the earliest moment at which it can have been
+        given, a refusal from the latest: of what is told at nearly the same time the refusal holds.
+        """
+
+    @_builtins.property
+    def proof(self) -> Global___ConsentProof:
+        """What shows that the person said so."""
+
+    def __init__(
+        self,
+        *,
+        granted: _builtins.bool = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        source: Global___ConsentSource.ValueType = ...,
+        proof: Global___ConsentProof | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "proof", b"proof", "source", b"source", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consent: _TypeAlias = Consent  # noqa: Y015
+
+@_typing.final
+class ConsentProof(_message.Message):
+    """What shows that a person said so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.bytes
+    """The event that said so, 16 bytes: it stands in the history of the person who said it."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentProof: _TypeAlias = ConsentProof  # noqa: Y015
 
 @_typing.final
 class Identifier(_message.Message):

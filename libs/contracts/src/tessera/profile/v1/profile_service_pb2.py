@@ -22,13 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from tessera.ingest.v1 import ingest_events_pb2 as tessera_dot_ingest_dot_v1_dot_ingest__events__pb2
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 from tessera.profile.v1 import profile_pb2 as tessera_dot_profile_dot_v1_dot_profile__pb2
-from tessera.profile.v1 import profile_events_pb2 as tessera_dot_profile_dot_v1_dot_profile__events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/profile/v1/profile_service.proto\x12\x12tessera.profile.v1\x1a%tessera/ingest/v1/ingest_events.proto\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/profile.proto\x1a\'tessera/profile/v1/profile_events.proto\"{\n\x11GetProfileRequest\x12\x14\n\nprofile_id\x18\x01 \x01(\tH\x00\x12\x34\n\nidentifier\x18\x02 \x01(\x0b\x32\x1e.tessera.profile.v1.IdentifierH\x00\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x03\x42\x04\n\x02\x62y\"B\n\x12GetProfileResponse\x12,\n\x07profile\x18\x01 \x01(\x0b\x32\x1b.tessera.profile.v1.Profile\".\n\x17\x42\x61tchGetProfilesRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"\xb6\x01\n\x18\x42\x61tchGetProfilesResponse\x12L\n\x08profiles\x18\x01 \x03(\x0b\x32:.tessera.profile.v1.BatchGetProfilesResponse.ProfilesEntry\x1aL\n\rProfilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Profile:\x02\x38\x01\"<\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x14ListProfilesResponse\x12-\n\x08profiles\x18\x01 \x03(\x0b\x32\x1b.tessera.profile.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"N\n\x11ListEventsRequest\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x12ListEventsResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.tessera.ingest.v1.EventCollected\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb5\x01\n\x12ReadHistoryRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\x12S\n\x0f\x61\x66ter_revisions\x18\x02 \x03(\x0b\x32:.tessera.profile.v1.ReadHistoryRequest.AfterRevisionsEntry\x1a\x35\n\x13\x41\x66terRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x82\x01\n\x13ReadHistoryResponse\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x33\n\x07updates\x18\x02 \x03(\x0b\x32\".tessera.profile.v1.ProfileUpdated\x12\x15\n\x08revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_revision\",\n\x15ResendProfilesRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"\x98\x01\n\x16ResendProfilesResponse\x12L\n\trevisions\x18\x01 \x03(\x0b\x32\x39.tessera.profile.v1.ResendProfilesResponse.RevisionsEntry\x1a\x30\n\x0eRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xd7\x05\n\x0eProfileService\x12m\n\nGetProfile\x12%.tessera.profile.v1.GetProfileRequest\x1a&.tessera.profile.v1.GetProfileResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12\x7f\n\x10\x42\x61tchGetProfiles\x12+.tessera.profile.v1.BatchGetProfilesRequest\x1a,.tessera.profile.v1.BatchGetProfilesResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12s\n\x0cListProfiles\x12\'.tessera.profile.v1.ListProfilesRequest\x1a(.tessera.profile.v1.ListProfilesResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12m\n\nListEvents\x12%.tessera.profile.v1.ListEventsRequest\x1a&.tessera.profile.v1.ListEventsResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12u\n\x0bReadHistory\x12&.tessera.profile.v1.ReadHistoryRequest\x1a\'.tessera.profile.v1.ReadHistoryResponse\"\x13\xaa\xbb\x18\x0fprofile.history0\x01\x12z\n\x0eResendProfiles\x12).tessera.profile.v1.ResendProfilesRequest\x1a*.tessera.profile.v1.ResendProfilesResponse\"\x11\xaa\xbb\x18\rprofile.adminb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/profile/v1/profile_service.proto\x12\x12tessera.profile.v1\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/profile.proto\"{\n\x11GetProfileRequest\x12\x14\n\nprofile_id\x18\x01 \x01(\tH\x00\x12\x34\n\nidentifier\x18\x02 \x01(\x0b\x32\x1e.tessera.profile.v1.IdentifierH\x00\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x03\x42\x04\n\x02\x62y\"B\n\x12GetProfileResponse\x12,\n\x07profile\x18\x01 \x01(\x0b\x32\x1b.tessera.profile.v1.Profile\".\n\x17\x42\x61tchGetProfilesRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"\xd5\x01\n\x18\x42\x61tchGetProfilesResponse\x12L\n\x08profiles\x18\x01 \x03(\x0b\x32:.tessera.profile.v1.BatchGetProfilesResponse.ProfilesEntry\x12\x1d\n\x15remaining_profile_ids\x18\x02 \x03(\t\x1aL\n\rProfilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Profile:\x02\x38\x01\"O\n\x13ListProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tcount_all\x18\x03 \x01(\x08\"\x86\x01\n\x14ListProfilesResponse\x12-\n\x08profiles\x18\x01 \x03(\x0b\x32\x1b.tessera.profile.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_total_size2\xf5\x02\n\x0eProfileService\x12m\n\nGetProfile\x12%.tessera.profile.v1.GetProfileRequest\x1a&.tessera.profile.v1.GetProfileResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12\x7f\n\x10\x42\x61tchGetProfiles\x12+.tessera.profile.v1.BatchGetProfilesRequest\x1a,.tessera.profile.v1.BatchGetProfilesResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12s\n\x0cListProfiles\x12\'.tessera.profile.v1.ListProfilesRequest\x1a(.tessera.profile.v1.ListProfilesResponse\"\x10\xaa\xbb\x18\x0cprofile.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,52 +35,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BATCHGETPROFILESRESPONSE_PROFILESENTRY']._loaded_options = None
   _globals['_BATCHGETPROFILESRESPONSE_PROFILESENTRY']._serialized_options = b'8\001'
-  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._loaded_options = None
-  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_options = b'8\001'
-  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._loaded_options = None
-  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_options = b'8\001'
   _globals['_PROFILESERVICE'].methods_by_name['GetProfile']._loaded_options = None
   _globals['_PROFILESERVICE'].methods_by_name['GetProfile']._serialized_options = b'\252\273\030\014profile.read'
   _globals['_PROFILESERVICE'].methods_by_name['BatchGetProfiles']._loaded_options = None
   _globals['_PROFILESERVICE'].methods_by_name['BatchGetProfiles']._serialized_options = b'\252\273\030\014profile.read'
   _globals['_PROFILESERVICE'].methods_by_name['ListProfiles']._loaded_options = None
   _globals['_PROFILESERVICE'].methods_by_name['ListProfiles']._serialized_options = b'\252\273\030\014profile.read'
-  _globals['_PROFILESERVICE'].methods_by_name['ListEvents']._loaded_options = None
-  _globals['_PROFILESERVICE'].methods_by_name['ListEvents']._serialized_options = b'\252\273\030\014profile.read'
-  _globals['_PROFILESERVICE'].methods_by_name['ReadHistory']._loaded_options = None
-  _globals['_PROFILESERVICE'].methods_by_name['ReadHistory']._serialized_options = b'\252\273\030\017profile.history'
-  _globals['_PROFILESERVICE'].methods_by_name['ResendProfiles']._loaded_options = None
-  _globals['_PROFILESERVICE'].methods_by_name['ResendProfiles']._serialized_options = b'\252\273\030\rprofile.admin'
-  _globals['_GETPROFILEREQUEST']._serialized_start=212
-  _globals['_GETPROFILEREQUEST']._serialized_end=335
-  _globals['_GETPROFILERESPONSE']._serialized_start=337
-  _globals['_GETPROFILERESPONSE']._serialized_end=403
-  _globals['_BATCHGETPROFILESREQUEST']._serialized_start=405
-  _globals['_BATCHGETPROFILESREQUEST']._serialized_end=451
-  _globals['_BATCHGETPROFILESRESPONSE']._serialized_start=454
-  _globals['_BATCHGETPROFILESRESPONSE']._serialized_end=636
-  _globals['_BATCHGETPROFILESRESPONSE_PROFILESENTRY']._serialized_start=560
-  _globals['_BATCHGETPROFILESRESPONSE_PROFILESENTRY']._serialized_end=636
-  _globals['_LISTPROFILESREQUEST']._serialized_start=638
-  _globals['_LISTPROFILESREQUEST']._serialized_end=698
-  _globals['_LISTPROFILESRESPONSE']._serialized_start=700
-  _globals['_LISTPROFILESRESPONSE']._serialized_end=814
-  _globals['_LISTEVENTSREQUEST']._serialized_start=816
-  _globals['_LISTEVENTSREQUEST']._serialized_end=894
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=896
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=992
-  _globals['_READHISTORYREQUEST']._serialized_start=995
-  _globals['_READHISTORYREQUEST']._serialized_end=1176
-  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_start=1123
-  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_end=1176
-  _globals['_READHISTORYRESPONSE']._serialized_start=1179
-  _globals['_READHISTORYRESPONSE']._serialized_end=1309
-  _globals['_RESENDPROFILESREQUEST']._serialized_start=1311
-  _globals['_RESENDPROFILESREQUEST']._serialized_end=1355
-  _globals['_RESENDPROFILESRESPONSE']._serialized_start=1358
-  _globals['_RESENDPROFILESRESPONSE']._serialized_end=1510
-  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_start=1462
-  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_end=1510
-  _globals['_PROFILESERVICE']._serialized_start=1513
-  _globals['_PROFILESERVICE']._serialized_end=2240
+  _globals['_GETPROFILEREQUEST']._serialized_start=132
+  _globals['_GETPROFILEREQUEST']._serialized_end=255
+  _globals['_GETPROFILERESPONSE']._serialized_start=257
+  _globals['_GETPROFILERESPONSE']._serialized_end=323
+  _globals['_BATCHGETPROFILESREQUEST']._serialized_start=325
+  _globals['_BATCHGETPROFILESREQUEST']._serialized_end=371
+  _globals['_BATCHGETPROFILESRESPONSE']._serialized_start=374
+  _globals['_BATCHGETPROFILESRESPONSE']._serialized_end=587
+  _globals['_BATCHGETPROFILESRESPONSE_PROFILESENTRY']._serialized_start=511
+  _globals['_BATCHGETPROFILESRESPONSE_PROFILESENTRY']._serialized_end=587
+  _globals['_LISTPROFILESREQUEST']._serialized_start=589
+  _globals['_LISTPROFILESREQUEST']._serialized_end=668
+  _globals['_LISTPROFILESRESPONSE']._serialized_start=671
+  _globals['_LISTPROFILESRESPONSE']._serialized_end=805
+  _globals['_PROFILESERVICE']._serialized_start=808
+  _globals['_PROFILESERVICE']._serialized_end=1181
 # @@protoc_insertion_point(module_scope)

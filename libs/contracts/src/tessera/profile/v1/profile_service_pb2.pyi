@@ -7,8 +7,6 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from tessera.ingest.v1 import ingest_events_pb2 as _ingest_events_pb2
-from tessera.profile.v1 import profile_events_pb2 as _profile_events_pb2
 from tessera.profile.v1 import profile_pb2 as _profile_pb2
 import builtins as _builtins
 import sys
@@ -131,18 +129,26 @@ class BatchGetProfilesResponse(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     PROFILES_FIELD_NUMBER: _builtins.int
+    REMAINING_PROFILE_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def profiles(self) -> _containers.MessageMap[_builtins.str, _profile_pb2.Profile]:
         """By the id that was asked for, which may be that of an absorbed profile."""
+
+    @_builtins.property
+    def remaining_profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids that were asked for and not looked at, since the answer was full: ask again with these. There
+        are fewer of them each time.
+        """
 
     def __init__(
         self,
         *,
         profiles: _abc.Mapping[_builtins.str, _profile_pb2.Profile] | None = ...,
+        remaining_profile_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles", "remaining_profile_ids", b"remaining_profile_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,19 +162,23 @@ class ListProfilesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COUNT_ALL_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The most to return: 50 when unset, 1,000 at most; a larger value counts as 1,000."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
+    count_all: _builtins.bool
+    """Whether to count all profiles: that reads every row, so ask on one page, not on each."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        count_all: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_all", b"count_all", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,7 +196,7 @@ class ListProfilesResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     total_size: _builtins.int
-    """How many profiles there are in all, absorbed ones not counted."""
+    """How many profiles there are in all, absorbed ones not counted; unset unless `count_all` was."""
     @_builtins.property
     def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Profile]:
         """By id."""
@@ -196,224 +206,14 @@ class ListProfilesResponse(_message.Message):
         *,
         profiles: _abc.Iterable[_profile_pb2.Profile] | None = ...,
         next_page_token: _builtins.str = ...,
-        total_size: _builtins.int = ...,
+        total_size: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "total_size", b"total_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "profiles", b"profiles", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_size", b"_total_size", "next_page_token", b"next_page_token", "profiles", b"profiles", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_size: _TypeAlias = _typing.Literal["total_size"]  # noqa: Y015
+    _WhichOneofArgType__total_size: _TypeAlias = _typing.Literal["_total_size", b"_total_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_size) -> _WhichOneofReturnType__total_size | None: ...
 
 Global___ListProfilesResponse: _TypeAlias = ListProfilesResponse  # noqa: Y015
-
-@_typing.final
-class ListEventsRequest(_message.Message):
-    """A page of a profile's events."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PROFILE_ID_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    profile_id: _builtins.str
-    """The profile, or one that it absorbed."""
-    page_size: _builtins.int
-    """The most to return: 50 when unset, 500 at most; a larger value counts as 500."""
-    page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first page."""
-    def __init__(
-        self,
-        *,
-        profile_id: _builtins.str = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "profile_id", b"profile_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
-
-@_typing.final
-class ListEventsResponse(_message.Message):
-    """A page of a profile's events."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EVENTS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
-    """Empty on the last page."""
-    @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[_ingest_events_pb2.EventCollected]:
-        """Last applied first."""
-
-    def __init__(
-        self,
-        *,
-        events: _abc.Iterable[_ingest_events_pb2.EventCollected] | None = ...,
-        next_page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
-
-@_typing.final
-class ReadHistoryRequest(_message.Message):
-    """Names the profiles whose history is wanted."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class AfterRevisionsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.int
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.int = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    PROFILE_IDS_FIELD_NUMBER: _builtins.int
-    AFTER_REVISIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """From 1 to 1,000 ids."""
-
-    @_builtins.property
-    def after_revisions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """By profile id, the revision behind which to begin; unset or 0 for the whole history. Who was
-        interrupted goes on behind the last step that came.
-        """
-
-    def __init__(
-        self,
-        *,
-        profile_ids: _abc.Iterable[_builtins.str] | None = ...,
-        after_revisions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revisions", b"after_revisions", "profile_ids", b"profile_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReadHistoryRequest: _TypeAlias = ReadHistoryRequest  # noqa: Y015
-
-@_typing.final
-class ReadHistoryResponse(_message.Message):
-    """A part of one profile's history."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PROFILE_ID_FIELD_NUMBER: _builtins.int
-    UPDATES_FIELD_NUMBER: _builtins.int
-    REVISION_FIELD_NUMBER: _builtins.int
-    profile_id: _builtins.str
-    """The profile."""
-    revision: _builtins.int
-    """Set on the profile's last part: the revision that the history is of; 0 where nobody has the id."""
-    @_builtins.property
-    def updates(self) -> _containers.RepeatedCompositeFieldContainer[_profile_events_pb2.ProfileUpdated]:
-        """Its next steps, in order. At most about 1 MB a part."""
-
-    def __init__(
-        self,
-        *,
-        profile_id: _builtins.str = ...,
-        updates: _abc.Iterable[_profile_events_pb2.ProfileUpdated] | None = ...,
-        revision: _builtins.int | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "profile_id", b"profile_id", "revision", b"revision", "updates", b"updates"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
-    _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision) -> _WhichOneofReturnType__revision | None: ...
-
-Global___ReadHistoryResponse: _TypeAlias = ReadHistoryResponse  # noqa: Y015
-
-@_typing.final
-class ResendProfilesRequest(_message.Message):
-    """Names the profiles whose readers may lack something."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PROFILE_IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """From 1 to 1,000 ids, of absorbed profiles too."""
-
-    def __init__(
-        self,
-        *,
-        profile_ids: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile_ids", b"profile_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ResendProfilesRequest: _TypeAlias = ResendProfilesRequest  # noqa: Y015
-
-@_typing.final
-class ResendProfilesResponse(_message.Message):
-    """What was sent again."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class RevisionsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.int
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.int = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    REVISIONS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def revisions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """The revisions that are on the stream once more, by profile. Ids that nobody has are left out."""
-
-    def __init__(
-        self,
-        *,
-        revisions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revisions", b"revisions"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ResendProfilesResponse: _TypeAlias = ResendProfilesResponse  # noqa: Y015

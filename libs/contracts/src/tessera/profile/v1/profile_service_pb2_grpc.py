@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ProfileServiceStub:
-    """Answers who somebody is, what is known and what happened.
+    """Answers who somebody is and what is known.
     """
 
     def __init__(self, channel):
@@ -50,25 +50,10 @@ class ProfileServiceStub:
                 request_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListProfilesRequest.SerializeToString,
                 response_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListProfilesResponse.FromString,
                 _registered_method=True)
-        self.ListEvents = channel.unary_unary(
-                '/tessera.profile.v1.ProfileService/ListEvents',
-                request_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListEventsRequest.SerializeToString,
-                response_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListEventsResponse.FromString,
-                _registered_method=True)
-        self.ReadHistory = channel.unary_stream(
-                '/tessera.profile.v1.ProfileService/ReadHistory',
-                request_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryRequest.SerializeToString,
-                response_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryResponse.FromString,
-                _registered_method=True)
-        self.ResendProfiles = channel.unary_unary(
-                '/tessera.profile.v1.ProfileService/ResendProfiles',
-                request_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesRequest.SerializeToString,
-                response_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesResponse.FromString,
-                _registered_method=True)
 
 
 class ProfileServiceServicer:
-    """Answers who somebody is, what is known and what happened.
+    """Answers who somebody is and what is known.
     """
 
     def GetProfile(self, request, context):
@@ -82,7 +67,8 @@ class ProfileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetProfiles(self, request, context):
-        """Returns many profiles by id. Ids that nobody has are left out.
+        """Returns many profiles by id, as many as fit into about 4 MB: the others are named, to be asked for
+        again. Ids that nobody has are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,35 +76,6 @@ class ProfileServiceServicer:
 
     def ListProfiles(self, request, context):
         """Lists profiles by id.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListEvents(self, request, context):
-        """Lists a profile's events, last applied first.
-
-        Errors: NOT_FOUND where nobody has the id.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReadHistory(self, request, context):
-        """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
-        reader would have seen. Each history ends with the revision that it is of: updates up to that
-        revision are in it.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ResendProfiles(self, request, context):
-        """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
-        drops it; one that lacks steps, because a record became a dead letter or its own state is older,
-        rebuilds the profile from its history.
-
-        Harmless when it is repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,21 +99,6 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListProfilesRequest.FromString,
                     response_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListProfilesResponse.SerializeToString,
             ),
-            'ListEvents': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListEvents,
-                    request_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListEventsRequest.FromString,
-                    response_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListEventsResponse.SerializeToString,
-            ),
-            'ReadHistory': grpc.unary_stream_rpc_method_handler(
-                    servicer.ReadHistory,
-                    request_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryRequest.FromString,
-                    response_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryResponse.SerializeToString,
-            ),
-            'ResendProfiles': grpc.unary_unary_rpc_method_handler(
-                    servicer.ResendProfiles,
-                    request_deserializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesRequest.FromString,
-                    response_serializer=tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesResponse.SerializeToString,
-            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tessera.profile.v1.ProfileService', rpc_method_handlers)
@@ -166,7 +108,7 @@ def add_ProfileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProfileService:
-    """Answers who somebody is, what is known and what happened.
+    """Answers who somebody is and what is known.
     """
 
     @staticmethod
@@ -240,87 +182,6 @@ class ProfileService:
             '/tessera.profile.v1.ProfileService/ListProfiles',
             tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListProfilesRequest.SerializeToString,
             tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListProfilesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListEvents(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.profile.v1.ProfileService/ListEvents',
-            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListEventsRequest.SerializeToString,
-            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ListEventsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReadHistory(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/tessera.profile.v1.ProfileService/ReadHistory',
-            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryRequest.SerializeToString,
-            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ReadHistoryResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ResendProfiles(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.profile.v1.ProfileService/ResendProfiles',
-            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesRequest.SerializeToString,
-            tessera_dot_profile_dot_v1_dot_profile__service__pb2.ResendProfilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ProfileServiceStub:
-    """Answers who somebody is, what is known and what happened."""
+    """Answers who somebody is and what is known."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,30 +40,15 @@ class ProfileServiceStub:
     reached `min_revision`.
     """
     BatchGetProfiles: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.BatchGetProfilesRequest, _profile_service_pb2.BatchGetProfilesResponse]
-    """Returns many profiles by id. Ids that nobody has are left out."""
+    """Returns many profiles by id, as many as fit into about 4 MB: the others are named, to be asked for
+    again. Ids that nobody has are left out.
+    """
     ListProfiles: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ListProfilesRequest, _profile_service_pb2.ListProfilesResponse]
     """Lists profiles by id."""
-    ListEvents: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ListEventsRequest, _profile_service_pb2.ListEventsResponse]
-    """Lists a profile's events, last applied first.
-
-    Errors: NOT_FOUND where nobody has the id.
-    """
-    ReadHistory: _grpc.UnaryStreamMultiCallable[_profile_service_pb2.ReadHistoryRequest, _profile_service_pb2.ReadHistoryResponse]
-    """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
-    reader would have seen. Each history ends with the revision that it is of: updates up to that
-    revision are in it.
-    """
-    ResendProfiles: _grpc.UnaryUnaryMultiCallable[_profile_service_pb2.ResendProfilesRequest, _profile_service_pb2.ResendProfilesResponse]
-    """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
-    drops it; one that lacks steps, because a record became a dead letter or its own state is older,
-    rebuilds the profile from its history.
-
-    Harmless when it is repeated.
-    """
 
 @_typing.type_check_only
 class ProfileServiceAsyncStub(ProfileServiceStub):
-    """Answers who somebody is, what is known and what happened."""
+    """Answers who somebody is and what is known."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.GetProfileRequest, _profile_service_pb2.GetProfileResponse]  # type: ignore[assignment]
@@ -73,29 +58,14 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     reached `min_revision`.
     """
     BatchGetProfiles: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.BatchGetProfilesRequest, _profile_service_pb2.BatchGetProfilesResponse]  # type: ignore[assignment]
-    """Returns many profiles by id. Ids that nobody has are left out."""
+    """Returns many profiles by id, as many as fit into about 4 MB: the others are named, to be asked for
+    again. Ids that nobody has are left out.
+    """
     ListProfiles: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ListProfilesRequest, _profile_service_pb2.ListProfilesResponse]  # type: ignore[assignment]
     """Lists profiles by id."""
-    ListEvents: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ListEventsRequest, _profile_service_pb2.ListEventsResponse]  # type: ignore[assignment]
-    """Lists a profile's events, last applied first.
-
-    Errors: NOT_FOUND where nobody has the id.
-    """
-    ReadHistory: _aio.UnaryStreamMultiCallable[_profile_service_pb2.ReadHistoryRequest, _profile_service_pb2.ReadHistoryResponse]  # type: ignore[assignment]
-    """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
-    reader would have seen. Each history ends with the revision that it is of: updates up to that
-    revision are in it.
-    """
-    ResendProfiles: _aio.UnaryUnaryMultiCallable[_profile_service_pb2.ResendProfilesRequest, _profile_service_pb2.ResendProfilesResponse]  # type: ignore[assignment]
-    """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
-    drops it; one that lacks steps, because a record became a dead letter or its own state is older,
-    rebuilds the profile from its history.
-
-    Harmless when it is repeated.
-    """
 
 class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers who somebody is, what is known and what happened."""
+    """Answers who somebody is and what is known."""
 
     @_abc_1.abstractmethod
     def GetProfile(
@@ -115,7 +85,9 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_service_pb2.BatchGetProfilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.BatchGetProfilesResponse, _abc.Awaitable[_profile_service_pb2.BatchGetProfilesResponse]]:
-        """Returns many profiles by id. Ids that nobody has are left out."""
+        """Returns many profiles by id, as many as fit into about 4 MB: the others are named, to be asked for
+        again. Ids that nobody has are left out.
+        """
 
     @_abc_1.abstractmethod
     def ListProfiles(
@@ -124,40 +96,5 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_service_pb2.ListProfilesResponse, _abc.Awaitable[_profile_service_pb2.ListProfilesResponse]]:
         """Lists profiles by id."""
-
-    @_abc_1.abstractmethod
-    def ListEvents(
-        self,
-        request: _profile_service_pb2.ListEventsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_profile_service_pb2.ListEventsResponse, _abc.Awaitable[_profile_service_pb2.ListEventsResponse]]:
-        """Lists a profile's events, last applied first.
-
-        Errors: NOT_FOUND where nobody has the id.
-        """
-
-    @_abc_1.abstractmethod
-    def ReadHistory(
-        self,
-        request: _profile_service_pb2.ReadHistoryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_profile_service_pb2.ReadHistoryResponse], _abc.AsyncIterator[_profile_service_pb2.ReadHistoryResponse]]:
-        """Streams the history of some profiles, whole or behind a revision, as the records of `tessera.profile.updates` that a
-        reader would have seen. Each history ends with the revision that it is of: updates up to that
-        revision are in it.
-        """
-
-    @_abc_1.abstractmethod
-    def ResendProfiles(
-        self,
-        request: _profile_service_pb2.ResendProfilesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_profile_service_pb2.ResendProfilesResponse, _abc.Awaitable[_profile_service_pb2.ResendProfilesResponse]]:
-        """Puts the last step of some profiles on `tessera.profile.updates` once more. A reader that has it
-        drops it; one that lacks steps, because a record became a dead letter or its own state is older,
-        rebuilds the profile from its history.
-
-        Harmless when it is repeated.
-        """
 
 def add_ProfileServiceServicer_to_server(servicer: ProfileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,38 +1,28 @@
-"""Between the contracts' messages and the domain."""
+"""Between the log's records, the contract's messages and the steps of a profile's life."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from google.protobuf.message import DecodeError
 
-from libs.addresses import normal_email, normal_phone
-from libs.errors import Invalid, Malformed, Required
+from libs.errors import Invalid
+from libs.messaging import Record
 from libs.times import micros, set_time, timestamp
-from services.profile.domain import (
-    ANONYMOUS_ID,
-    EMAIL,
-    PHONE,
-    USER_ID,
-    Change,
-    Event,
-    Profile,
-    kind_of,
-    strongest_first,
-)
+from services.profile.history.model import Step, StoredStep
+from services.profile.identity.model import ANONYMOUS_ID, EMAIL, PHONE, USER_ID, Change, Event, kind_of
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
-from tessera.profile.v1 import profile_events_pb2, profile_pb2
+from tessera.profile.v1 import history_pb2, profile_events_pb2, profile_pb2
 
 UPDATED = "tessera.profile.v1.ProfileUpdated"
 CLOCK = "tessera.profile.v1.ClockAdvanced"
 
 _KINDS = {
-    profile_pb2.IDENTIFIER_KIND_USER_ID: USER_ID,
-    profile_pb2.IDENTIFIER_KIND_EMAIL: EMAIL,
-    profile_pb2.IDENTIFIER_KIND_PHONE: PHONE,
-    profile_pb2.IDENTIFIER_KIND_ANONYMOUS_ID: ANONYMOUS_ID,
+    USER_ID: profile_pb2.IDENTIFIER_KIND_USER_ID,
+    EMAIL: profile_pb2.IDENTIFIER_KIND_EMAIL,
+    PHONE: profile_pb2.IDENTIFIER_KIND_PHONE,
+    ANONYMOUS_ID: profile_pb2.IDENTIFIER_KIND_ANONYMOUS_ID,
 }
 _IDENTIFY, _SERVER = event_pb2.EVENT_TYPE_IDENTIFY, event_pb2.SOURCE_KIND_SERVER
-_KINDS_OF = {letter: kind for kind, letter in _KINDS.items()}
 # A step is a record on the log: a part of a large batch gets a step of its own.
 _STEP_BYTES = 400_000
 # Fields of ProfileUpdated: 1 and 10, length-delimited; 2, a number.
@@ -40,7 +30,6 @@ _ID_TAG, _REVISION_TAG, _EVENTS_TAG = b"\x0a", b"\x10", b"\x52"
 _SHORT = [bytes((number,)) for number in range(0x80)]
 # Values stay the JSON that they came as: a number that is read and written again may lose digits.
 _decode_traits = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
-_encode_traits = msgspec.json.Encoder(order="sorted").encode
 
 
 def event_of(record: bytes) -> Event:
@@ -99,18 +88,22 @@ def _head(change: Change) -> bytes:
         trait = profile.traits[name]
         told = pb.trait_changes.add(name=name, value_json=trait.value or b"", event_id=trait.event_id)
         set_time(told.time, trait.time)
-    for purpose in change.consent:
-        pb.consent_changes[purpose] = profile.consent[purpose].granted
+    for purpose in sorted(change.consent):
+        choice = profile.consent[purpose]
+        consent = pb.consent_changes.add(purpose=purpose).consent
+        consent.granted = choice.granted
+        set_time(consent.time, choice.time)
+        consent.proof.event_id = choice.event_id
     for identifier in change.added:
-        pb.identifiers_added.add(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
+        pb.identifiers_added.add(kind=_KINDS[kind_of(identifier)], value=identifier[2:])
     for identifier in change.removed:
-        pb.identifiers_removed.add(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
+        pb.identifiers_removed.add(kind=_KINDS[kind_of(identifier)], value=identifier[2:])
     for absorbed in change.absorbed:
         pb.absorbed_profile_ids.append(absorbed.profile.profile_id)
     return pb.SerializeToString()
 
 
-def tombstone_body(survivor_id: str) -> bytes:
+def tombstone_of(survivor_id: str) -> bytes:
     """An absorbed profile's last step."""
     return profile_events_pb2.ProfileUpdated(merged_into=survivor_id).SerializeToString()
 
@@ -128,6 +121,38 @@ def update_bytes(
     )
 
 
+def records_of(steps: Iterable[Step], now: int, traced: Mapping[bytes, str]) -> list[Record]:
+    """The records of a batch's steps; each continues the trace of the first of its events that has one."""
+    return [
+        Record(
+            step.profile_id.encode(),
+            UPDATED,
+            update_bytes(step.profile_id, step.revision, step.body, step.moved, step.more),
+            now,
+            _trace(step.causes, traced) if traced else None,
+        )
+        for step in steps
+    ]
+
+
+def _trace(causes: Sequence[Event], traced: Mapping[bytes, str]) -> dict[str, str] | None:
+    parents = (traced[event.event_id] for event in causes if event.event_id in traced)
+    parent = next(parents, None)
+    return None if parent is None else {"traceparent": parent}
+
+
+def stored_record_of(profile_id: str, step: StoredStep, now: int) -> Record:
+    """The record of a step that was told before."""
+    value = update_bytes(profile_id, step.revision, step.body, step.moved)
+    return Record(profile_id.encode(), UPDATED, value, now)
+
+
+def clock_record_of(time: int, partition: int) -> Record:
+    """Tells the readers of one partition up to when everything has been applied."""
+    value = profile_events_pb2.ClockAdvanced(time=timestamp(time)).SerializeToString()
+    return Record(b"", CLOCK, value, time, partition=partition, ephemeral=True)
+
+
 def _varint(number: int) -> bytes:
     if number < 0x4000:
         return _SHORT[number] if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
@@ -139,59 +164,20 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-def identifier_pb(identifier: str) -> profile_pb2.Identifier:
-    """To the contract."""
-    return profile_pb2.Identifier(kind=_KINDS_OF[kind_of(identifier)], value=identifier[2:])
+def step_pb(profile_id: str, step: StoredStep) -> history_pb2.HistoryStep:
+    """To the contract, whose fields have the numbers that they have in the step's record."""
+    pb = history_pb2.HistoryStep.FromString(update_bytes(profile_id, step.revision, step.body, step.moved))
+    pb.DiscardUnknownFields()
+    return pb
 
 
-_MALFORMED = {
-    EMAIL: "is not an email address",
-    PHONE: "is not a phone number in E.164 form, such as +33123456789",
-}
-
-
-def identifier_of(pb: profile_pb2.Identifier) -> str:
-    """From the contract, in normal form; Invalid for an unknown kind or a wrong value."""
-    kind = _KINDS.get(pb.kind)
-    if kind is None:
-        raise Required("identifier.kind", "is required: user id, email, phone or anonymous id")
-    if not pb.value:
-        raise Required("identifier.value", "is required")
-    value: str | None = pb.value
-    if kind == EMAIL:
-        value = normal_email(pb.value)
-    elif kind == PHONE:
-        value = normal_phone(pb.value)
-    if not value or "\0" in value:
-        raise Malformed("identifier.value", _MALFORMED.get(kind, "contains the character U+0000"))
-    return f"{kind}:{value}"
-
-
-def profile_pb(profile: Profile) -> profile_pb2.Profile:
-    """To the contract."""
-    traits = {name: msgspec.Raw(t.value) for name, t in profile.traits.items() if t.value is not None}
-    return profile_pb2.Profile(
-        profile_id=profile.profile_id,
-        revision=profile.revision,
-        identifiers=[identifier_pb(i) for i in strongest_first(profile.identifiers)],
-        traits_json=_encode_traits(traits),
-        consent={purpose: choice.granted for purpose, choice in profile.consent.items()},
-        event_count=profile.events,
-        create_time=timestamp(profile.created),
-        absorbed_profile_ids=profile.absorbed,
-    )
-
-
-def updates_pb(
-    profile_id: str, steps: Iterable[tuple[int, bool, bytes]]
-) -> list[profile_events_pb2.ProfileUpdated]:
-    """Steps as the records that a reader of the topic would have seen."""
-    return [
-        profile_events_pb2.ProfileUpdated.FromString(update_bytes(profile_id, revision, body, moved))
-        for revision, moved, body in steps
-    ]
-
-
-def events_in(body: bytes) -> list[ingest_events_pb2.EventCollected]:
+def events_in(body: bytes) -> list[bytes]:
     """The events of a step, in the order in which they were applied."""
-    return list(profile_events_pb2.ProfileUpdated.FromString(body).events)
+    return [e.SerializeToString() for e in history_pb2.HistoryStep.FromString(body).events]
+
+
+def event_pb(event: bytes) -> history_pb2.HistoryEvent:
+    """To the contract."""
+    pb = history_pb2.HistoryEvent.FromString(event)
+    pb.DiscardUnknownFields()
+    return pb

@@ -1,4 +1,4 @@
-"""Who somebody is and what is known of them: identity, traits and consent as plain Python.
+"""Decides whose each event is, and what it changes: identity in plain Python.
 
 An event belongs to the profile of its strongest identifier, and identifiers seen together belong
 together, within limits: a profile has one user id; a blocked value joins nobody; an address seen
@@ -10,175 +10,15 @@ stranger could link his device to a victim's user id, order as a guest with an a
 and get the victim's mail. So a claim never carries an address that a server gave from one profile
 to another, an event that finds a profile by claims alone has no say on its address, and a claim
 gives way to what a server says.
-
-What comes with every event is a msgspec struct: it is made and stored in a fraction of a dataclass's time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
-import msgspec
-import orjson
-
-from libs.addresses import normal_email, normal_phone
-
-# An identifier is its kind's letter, a colon and its value: `u:42`, `e:ada@example.com`.
-USER_ID, EMAIL, PHONE, ANONYMOUS_ID = "u", "e", "p", "a"
-STRENGTH = {USER_ID: 0, EMAIL: 1, PHONE: 2, ANONYMOUS_ID: 3}
-ADDRESSES = frozenset({EMAIL, PHONE})
-# The trait that holds the address that mail and messages go to.
-ADDRESS_TRAITS = {"email": EMAIL, "phone": PHONE}
-_NORMAL_FORM = {EMAIL: normal_email, PHONE: normal_phone}
-
-# A profile is read and written whole with every event: what grows without end would stop its partition.
-MOST_IDENTIFIERS = 1_000
-MOST_TRAIT_BYTES = 256 * 1024
-MOST_PURPOSES = 100
-# What a trait takes up beside its name and value.
-_TRAIT_BYTES = 40
-
-# What careless integrations send in place of an id: as an identifier it would join strangers.
-BLOCKED_VALUES = frozenset(
-    {"", "0", "-1", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous", "guest"}
-    | {"true", "false", "test", "user", "default", "[object object]", "00000000-0000-0000-0000-000000000000"}
-)
-
-
-def kind_of(identifier: str) -> str:
-    """The identifier's kind."""
-    return identifier[0]
-
-
-def is_blocked_value(identifier: str) -> bool:
-    """Whether the value names nobody, whoever sends it."""
-    return identifier[2:].strip().lower() in BLOCKED_VALUES
-
-
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """What profile needs to know of a collected event."""
-
-    event_id: bytes
-    trusted: bool
-    """False from a browser, whose write key is public."""
-    time: int
-    """Microseconds since 1970: when it happened."""
-    received: int
-    """Microseconds since 1970."""
-    identifiers: tuple[str, ...]
-    """Strongest first, without repetition."""
-    traits: Mapping[str, bytes | None]
-    """Each as JSON, or None where it is to be removed."""
-    consent: Mapping[str, bool]
-    body: bytes
-    """The event as it was collected, for the history."""
-
-
-class Trait(msgspec.Struct, array_like=True, gc=False):
-    """A trait's value and what decides the last writer. A removed trait stays, with None.
-
-    The value is JSON as it came, so that no number loses a digit.
-    """
-
-    value: bytes | None
-    time: int
-    event_id: bytes
-    trusted: bool
-    """Whether a server said so, of a profile that it knows by more than claims."""
-
-
-class Choice(msgspec.Struct, array_like=True, gc=False):
-    """What a person allows or forbids for one purpose, and what decides the last writer."""
-
-    granted: bool
-    time: int
-    event_id: bytes
-
-
-class Profile(msgspec.Struct, array_like=True, gc=False):
-    """One person as stored."""
-
-    profile_id: str
-    created: int
-    revision: int = 0
-    identifiers: list[str] = msgspec.field(default_factory=list)
-    traits: dict[str, Trait] = msgspec.field(default_factory=dict)
-    consent: dict[str, Choice] = msgspec.field(default_factory=dict)
-    events: int = 0
-    absorbed: list[str] = msgspec.field(default_factory=list)
-    claimed: set[str] = msgspec.field(default_factory=set)
-    """The identifiers that only a browser has linked to the others."""
-
-    @property
-    def user_id(self) -> str | None:
-        """The identifier that is its user id."""
-        return next((i for i in self.identifiers if kind_of(i) == USER_ID), None)
-
-    def has_kind(self, kind: str) -> bool:
-        """Whether it has an identifier of this kind."""
-        return any(kind_of(identifier) == kind for identifier in self.identifiers)
-
-    @property
-    def has_space(self) -> bool:
-        """Whether it may have one more identifier."""
-        return len(self.identifiers) < MOST_IDENTIFIERS
-
-    def was_given(self, kind: str) -> bool:
-        """Whether it has an identifier of this kind that is more than a claim."""
-        return any(kind_of(i) == kind and i not in self.claimed for i in self.identifiers)
-
-
-def trait_wins(name: str, new: Trait, old: Trait | None) -> bool:
-    """Whether `new` replaces `old`: the later event time wins, at equal times the greater event id.
-
-    An address that a server did not give never replaces one, and gives way to whatever a server says.
-    """
-    if name in ADDRESS_TRAITS:
-        if not new.trusted:
-            return old is None and new.value is not None
-        if old is not None and not old.trusted:
-            return True
-    return old is None or (new.time, new.event_id) > (old.time, old.event_id)
-
-
-@dataclass(slots=True)
-class Change:
-    """What a batch did to one profile."""
-
-    profile: Profile
-    is_new: bool = False
-    events: list[Event] = field(default_factory=list)
-    traits: set[str] = field(default_factory=set)
-    consent: set[str] = field(default_factory=set)
-    added: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    absorbed: list["Change"] = field(default_factory=list)
-    """The stored profiles that it absorbed."""
-    trait_bytes: int = -1
-    """What the profile's traits take up; negative until it is asked for."""
-
-    @property
-    def touched(self) -> bool:
-        """Whether there is anything to tell."""
-        return bool(self.events) or self.has_more_than_events
-
-    @property
-    def has_more_than_events(self) -> bool:
-        """Whether anything but events is to tell."""
-        return bool(self.traits or self.consent or self.added or self.removed or self.absorbed)
-
-    def gain(self, identifier: str) -> None:
-        """Note an identifier that is now the profile's own."""
-        if identifier in self.removed:
-            self.removed.remove(identifier)
-        else:
-            self.added.append(identifier)
-
-    def lose(self, identifier: str) -> None:
-        """Note an identifier that is no longer the profile's own."""
-        if identifier in self.added:
-            self.added.remove(identifier)
-        else:
-            self.removed.append(identifier)
+from services.profile.consent.model import MOST_PURPOSES, Choice
+from services.profile.identity.model.addresses import KIND_OF_TRAIT, address_in
+from services.profile.identity.model.identifiers import ADDRESSES, is_blocked_value, kind_of
+from services.profile.identity.model.profiles import MOST_IDENTIFIERS, Change, Event, Profile
+from services.profile.traits.model import MOST_TRAIT_BYTES, Trait, size_of, trait_wins
 
 
 class Ledger:
@@ -297,7 +137,7 @@ class Ledger:
             return False
         if sure:
             return True
-        given = any(name in ADDRESS_TRAITS and trait.trusted for name, trait in second.traits.items())
+        given = any(name in KIND_OF_TRAIT and trait.trusted for name, trait in second.traits.items())
         return not given and not any(
             second.was_given(kind) or (first.has_kind(kind) and second.has_kind(kind)) for kind in ADDRESSES
         )
@@ -308,7 +148,7 @@ class Ledger:
         survivor, absorbed = first.profile, second.profile
         for name, trait in absorbed.traits.items():
             # Where the survivor has an address, one that was only claimed is not its first.
-            kind = ADDRESS_TRAITS.get(name)
+            kind = KIND_OF_TRAIT.get(name)
             if trait.trusted or kind is None or not survivor.has_kind(kind):
                 self._set_trait(first, name, trait)
         for purpose, choice in absorbed.consent.items():
@@ -377,12 +217,10 @@ class Ledger:
 
     def _may_claim(self, profile: Profile, event: Event, name: str, value: bytes | None) -> bool:
         """A claim may name an address only where it became the profile's own identifier."""
-        kind = ADDRESS_TRAITS.get(name)
+        kind = KIND_OF_TRAIT.get(name)
         if kind is None:
             return True
-        text = orjson.loads(value) if value else None
-        address = _NORMAL_FORM[kind](text) if isinstance(text, str) else None
-        identifier = f"{kind}:{address}"
+        identifier = f"{kind}:{address_in(kind, value)}"
         return identifier in event.identifiers and identifier in profile.identifiers
 
     def _set_trait(self, change: Change, name: str, trait: Trait) -> None:
@@ -391,8 +229,8 @@ class Ledger:
         if not trait_wins(name, trait, old):
             return
         if change.trait_bytes < 0:
-            change.trait_bytes = sum(_size(n, t) for n, t in traits.items())
-        growth = _size(name, trait) - (_size(name, old) if old else 0)
+            change.trait_bytes = sum(size_of(n, t) for n, t in traits.items())
+        growth = size_of(name, trait) - size_of(name, old)
         if growth > 0 and change.trait_bytes + growth > MOST_TRAIT_BYTES:
             return
         change.trait_bytes += growth
@@ -416,15 +254,6 @@ def _survivor_first(one: Change, other: Change) -> list[Change]:
     )
 
 
-def _size(name: str, trait: Trait) -> int:
-    return _TRAIT_BYTES + len(name) + len(trait.value or b"")
-
-
 def identifiers_in(events: Iterable[Event]) -> set[str]:
     """All identifiers that may name somebody."""
     return {i for event in events for i in event.identifiers if not is_blocked_value(i)}
-
-
-def strongest_first(identifiers: Iterable[str]) -> Sequence[str]:
-    """Sorted by kind, then value."""
-    return sorted(identifiers, key=lambda i: (STRENGTH[kind_of(i)], i))

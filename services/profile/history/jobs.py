@@ -1,32 +1,21 @@
-"""Work that the clock starts: the clock record, and forgetting old event ids."""
+"""Tells everybody downstream, a few times a second, up to when everything has been applied."""
 
 import asyncio
-import time
-from collections.abc import Callable
 
 from libs.database import Database, is_transient
 from libs.lifecycle import repeat
-from libs.messaging import EventLog, Record
+from libs.messaging import EventLog
 from libs.messaging import offsets as group_offsets
 from libs.messaging.topics import INGEST_EVENTS, PROFILE_UPDATES
-from libs.times import timestamp
-from services.profile import convert
-from tessera.profile.v1 import profile_events_pb2
+from services.profile.history import wire
 
 GROUP = "profile"
-_REMEMBERED_DAYS = 35
-# A day's ids are millions: in portions no statement takes long.
-_PORTION = 20_000
-_FORGET = """
-delete from profile.event_ids
-where event_id = any(array(select event_id from profile.event_ids where day < $1 limit $2))
-"""
 # Replicas take turns: whoever gets the lock tells the time.
 _CLOCK_LOCK = "select pg_try_advisory_xact_lock(hashtext('profile clock'))"
 
 
 class ClockJob:
-    """Tells everybody downstream, a few times a second, up to when everything has been applied.
+    """Writes clock records.
 
     The time is the least that the group has read of any partition of `tessera.ingest.events`; it is
     read and told in one transaction, after the changes that it covers were committed. Telling a
@@ -52,28 +41,6 @@ class ClockJob:
             now = await group_offsets.read_through(connection, GROUP, INGEST_EVENTS.name, partitions)
             if now is None or now <= self._told:
                 return
-            value = profile_events_pb2.ClockAdvanced(time=timestamp(now)).SerializeToString()
-            records = [
-                Record(b"", convert.CLOCK, value, now, partition=index, ephemeral=True)
-                for index in range(partitions)
-            ]
+            records = [wire.clock_record_of(now, partition) for partition in range(partitions)]
             await self._log.append(connection, PROFILE_UPDATES, records)
         self._told = now
-
-
-class ForgetJob:
-    """Forgets event ids after 35 days: a client retries for hours, an ESP for days."""
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Forget once an hour."""
-        await repeat(self.forget, stopping, 3600, is_transient)
-
-    async def forget(self) -> None:
-        """Delete the ids that are old enough."""
-        oldest = int(self._clock() // 86_400) - _REMEMBERED_DAYS
-        while await self._database.pool.execute(_FORGET, oldest, _PORTION) != "DELETE 0":
-            pass

@@ -1,0 +1,64 @@
+"""Decides whose a batch of events is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from libs.ids import new_uuid
+from services.profile.identity.model import Change, Event, Ledger, identifiers_in
+from services.profile.identity.ports import People
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a batch of events changes."""
+
+    changes: Sequence[Change] = ()
+    events: int = 0
+    """How many were new."""
+    duplicates: int = 0
+    """How many were stored before, or twice in the batch: they change nothing."""
+
+    @property
+    def merges(self) -> int:
+        """How many stored profiles were absorbed."""
+        return sum(len(change.absorbed) for change in self.changes)
+
+
+class Identities:
+    """Resolves batches inside their transactions."""
+
+    def __init__(self, people: People, new_id: Callable[[], str] = new_uuid) -> None:
+        self._people = people
+        self._new_id = new_id
+
+    async def resolve(self, events: Sequence[Event]) -> Resolved:
+        """Find, make and merge the profiles that new events belong to; `save` stores them.
+
+        Who owns which identifier is stored at once: a lost race is noticed before anything else is written.
+        """
+        fresh = await self._without_duplicates(events)
+        if not fresh:
+            return Resolved(duplicates=len(events))
+        owners, profiles = await self._people.lock(identifiers_in(fresh))
+        ledger = Ledger(profiles, owners, self._new_id)
+        for event in fresh:
+            ledger.apply(event)
+        changes = ledger.changes()
+        await self._people.save_owners(ledger.owners())
+        return Resolved(changes, len(fresh), len(events) - len(fresh))
+
+    async def save(self, changes: Sequence[Change]) -> None:
+        """Store the changed profiles, whose steps have their revisions by now."""
+        await self._people.save(changes)
+
+    def committed(self) -> None:
+        """Let caches know what is now true."""
+        self._people.committed()
+
+    async def _without_duplicates(self, events: Sequence[Event]) -> list[Event]:
+        """The first copy of each event, where none was stored before."""
+        first: dict[bytes, Event] = {}
+        for event in events:
+            first.setdefault(event.event_id, event)
+        unknown = await self._people.remember(first)
+        return [event for event_id, event in first.items() if event_id in unknown]
