@@ -37,8 +37,7 @@ from services.ingest.domain import Source
 from services.ingest.handlers import Collector
 from services.ingest.repository import LoggedEvents, SqlRejections, SqlSources
 from services.profile import app as profile_app
-from services.profile.consumer import EventHandler
-from services.profile.jobs import GROUP, ClockJob
+from services.profile.history.jobs import GROUP, ClockJob
 from services.segment import app as segment_app
 from services.segment import convert as segment_convert
 from services.segment.consumer import UpdateHandler
@@ -99,7 +98,7 @@ class Stages:
     async def profile(self) -> None:
         """Resolve them."""
         settings = self._settings(GROUP, topics.INGEST_EVENTS, topics.PROFILE_DEAD_LETTERS)
-        consumer = Consumer(self._database, self._log, settings, EventHandler)
+        consumer = Consumer(self._database, self._log, settings, profile_app.event_handler)
         await self._run(settings, consumer, ClockJob(self._database, self._log))
 
     async def segment(self) -> None:

@@ -15,7 +15,7 @@ from cli.secret_files import SecretFiles
 from libs.errors import FailedPrecondition
 from libs.rpc import Tls, open_channel
 from tessera.ingest.v1 import ingest_service_pb2_grpc
-from tessera.profile.v1 import profile_service_pb2_grpc
+from tessera.profile.v1 import history_service_pb2_grpc, profile_service_pb2_grpc
 from tessera.recommend.v1 import model_service_pb2_grpc, recommend_service_pb2_grpc
 from tessera.render.v1 import (
     campaign_service_pb2_grpc,
@@ -47,6 +47,10 @@ class Clients:
     async def profile(self) -> "profile_service_pb2_grpc.ProfileServiceAsyncStub":
         """Knows people."""
         return profile_service_pb2_grpc.ProfileServiceStub(await self._channel("profile"))
+
+    async def history(self) -> "history_service_pb2_grpc.HistoryServiceAsyncStub":
+        """Knows what happened to people."""
+        return history_service_pb2_grpc.HistoryServiceStub(await self._channel("profile"))
 
     async def segment(self) -> "segment_service_pb2_grpc.SegmentServiceAsyncStub":
         """Knows who is in what."""

@@ -22,7 +22,7 @@ from libs.messaging.topics import (
     SEGMENT_DEAD_LETTERS,
     Topic,
 )
-from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1 import history_service_pb2 as history_pb
 
 LETTERS = {
     topic.owner: topic
@@ -96,8 +96,8 @@ async def replay(clients: Clients, event_log: EventLog, letters: Sequence[DeadLe
             done.left.append(letter)
     ids = sorted({_profile_id(letter) for letter in done.rebuilt})
     for start in range(0, len(ids), _PROFILES_AT_ONCE):
-        request = profile_pb.ResendProfilesRequest(profile_ids=ids[start : start + _PROFILES_AT_ONCE])
-        await (await clients.profile()).ResendProfiles(request)
+        request = history_pb.ResendProfilesRequest(profile_ids=ids[start : start + _PROFILES_AT_ONCE])
+        await (await clients.history()).ResendProfiles(request)
     await settle(event_log, [*done.appended, *done.rebuilt])
     return done
 

@@ -13,7 +13,7 @@ from libs.rpc.calls import READ_PERSONAL
 from libs.rpc.permissions import PUBLIC, permissions_of_all
 from tessera.ingest.v1 import ingest_service_pb2
 from tessera.operations.v1 import operation_service_pb2
-from tessera.profile.v1 import profile_service_pb2
+from tessera.profile.v1 import history_service_pb2, profile_service_pb2
 from tessera.recommend.v1 import catalog_service_pb2, model_service_pb2, recommend_service_pb2
 from tessera.render.v1 import (
     campaign_service_pb2,
@@ -31,6 +31,7 @@ app = typer.Typer(
 _CONTRACTS = (
     ingest_service_pb2,
     profile_service_pb2,
+    history_service_pb2,
     recommend_service_pb2,
     catalog_service_pb2,
     model_service_pb2,

@@ -16,8 +16,8 @@ from cli.pages import pages
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, line, out, pairs, print_json, run
 from libs.errors import Invalid, NotFound, PermissionDenied, Unavailable
 from libs.rpc import error_from
-from tessera.ingest.v1.ingest_events_pb2 import EventCollected
-from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1 import history_service_pb2 as history_pb
+from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.render.v1 import message_service_pb2 as pb
 from tessera.render.v1.message_pb2 import DeliveryState, Message, Outcome
 
@@ -161,7 +161,7 @@ def show(
       tessera messages show 0197c1 --html > message.html
     """
 
-    async def call() -> tuple[Message, EventCollected | None]:
+    async def call() -> tuple[Message, HistoryEvent | None]:
         async with connect(home) as clients:
             messages = await clients.messages()
             listed = pages(messages.ListMessages, pb.ListMessagesRequest())
@@ -188,17 +188,17 @@ def show(
         out.print(message.text, markup=False, soft_wrap=True)
 
 
-async def _cause(clients: Clients, message: Message) -> EventCollected | None:
+async def _cause(clients: Clients, message: Message) -> HistoryEvent | None:
     """The event that decided; None where it can't be read, or lies too far back."""
     if not message.cause_id or "profile" not in clients.running.services:
         return None
-    profile, token = await clients.profile(), ""
+    history, token = await clients.history(), ""
     try:
         for _ in range(_MOST_PAGES):
-            request = profile_pb.ListEventsRequest(
+            request = history_pb.ListEventsRequest(
                 profile_id=message.profile_id, page_size=500, page_token=token
             )
-            page = await profile.ListEvents(request)
+            page = await history.ListEvents(request)
             for event in page.events:
                 if event.event_id == message.cause_id:
                     return event
@@ -212,7 +212,7 @@ async def _cause(clients: Clients, message: Message) -> EventCollected | None:
     return None
 
 
-def _facts(message: Message, cause: EventCollected | None = None) -> list[tuple[str, str]]:
+def _facts(message: Message, cause: HistoryEvent | None = None) -> list[tuple[str, str]]:
     outcome, delivery = outcome_of(message), delivery_of(message)
     # The reason is of what happened last.
     reason = f": {message.outcome_reason}" if message.outcome_reason else ""
@@ -244,7 +244,7 @@ def _facts(message: Message, cause: EventCollected | None = None) -> list[tuple[
     return [(name, value) for name, value in facts if value and value != "unspecified"]
 
 
-def _event_facts(message: Message, cause: EventCollected | None) -> list[tuple[str, str]]:
+def _event_facts(message: Message, cause: HistoryEvent | None) -> list[tuple[str, str]]:
     """The event's name and values, one a line; its id where that is all that can be told."""
     if not message.cause_id:
         return []

@@ -16,7 +16,7 @@ from cli.pages import pages
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, warn
 from libs.errors import Invalid, NotFound
 from libs.rpc import error_from
-from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.render.v1 import campaign_service_pb2 as campaign_pb
 from tessera.render.v1 import preview_service_pb2 as pb
 from tessera.render.v1.template_pb2 import Template
@@ -176,8 +176,8 @@ async def _properties(clients: Clients, profile_id: str, event: str) -> bytes:
         except orjson.JSONDecodeError as error:
             raise Invalid("--event", f"is not valid JSON: {error}") from None
         return event.encode()
-    request = profile_pb.ListEventsRequest(profile_id=profile_id)
-    async for page in pages((await clients.profile()).ListEvents, request):
+    request = history_pb.ListEventsRequest(profile_id=profile_id)
+    async for page in pages((await clients.history()).ListEvents, request):
         for one in page.events:
             if one.name == event:
                 return one.properties_json

@@ -12,8 +12,9 @@ from cli.clients import connect
 from cli.formats import as_dict, event_name, json_text, moment, word
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
 from tessera.ingest.v1.event_pb2 import EventType
-from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.profile.v1.profile_pb2 import Profile
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 from tessera.segment.v1.segment_pb2 import Membership, Segment, SegmentState
@@ -43,7 +44,7 @@ def show(
       tessera profile show user-42 --events 50 --json
     """
 
-    async def call() -> tuple[Profile, list[Membership], list[EventCollected]]:
+    async def call() -> tuple[Profile, list[Membership], list[HistoryEvent]]:
         async with connect(home) as clients:
             person = await people.find(clients, identifier)
             memberships: list[Membership] = []
@@ -52,8 +53,8 @@ def show(
                     segment_pb.GetMembershipsRequest(profile_ids=[person.profile_id])
                 )
                 memberships = list(answer.memberships)
-            request = profile_pb.ListEventsRequest(profile_id=person.profile_id, page_size=max(events, 1))
-            last = (await (await clients.profile()).ListEvents(request)).events
+            request = history_pb.ListEventsRequest(profile_id=person.profile_id, page_size=max(events, 1))
+            last = (await (await clients.history()).ListEvents(request)).events
             return person, memberships, list(last)[:events]
 
     person, memberships, last = run(call())
@@ -96,7 +97,7 @@ def _print_profile(person: Profile, memberships: list[Membership]) -> None:
     out.print(shown)
 
 
-def events_table(events: list[EventCollected]) -> Table:
+def events_table(events: list[HistoryEvent]) -> Table:
     """Events, one a line."""
     shown = table("time", "source", "event", "properties")
     for column in shown.columns:

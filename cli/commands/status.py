@@ -100,7 +100,7 @@ async def _lags(running: Running) -> "list[Lag] | None":
 
 async def _people(clients: Clients, found: Status) -> None:
     async def ask() -> int:
-        request = profile_pb.ListProfilesRequest(page_size=1)
+        request = profile_pb.ListProfilesRequest(page_size=1, count_all=True)
         return (await (await clients.profile()).ListProfiles(request)).total_size
 
     found.profiles = await _or_none(ask())

@@ -11,8 +11,9 @@ from cli.clients import Clients
 from cli.formats import moment, word
 from cli.people import KIND_WORDS
 from tessera.ingest.v1.event_pb2 import EventType
-from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
 from tessera.recommend.v1 import recommendation_pb2
 from tessera.render.v1.message_pb2 import DeliveryState, Message
@@ -79,8 +80,8 @@ async def tell(clients: Clients, message: Message, spans: Path, trace_id: str) -
     profile = await clients.profile()
     ids = [message.profile_id]
     person = (await profile.GetProfile(profile_pb.GetProfileRequest(profile_id=message.profile_id))).profile
-    listed = await profile.ListEvents(
-        profile_pb.ListEventsRequest(profile_id=message.profile_id, page_size=100)
+    listed = await (await clients.history()).ListEvents(
+        history_pb.ListEventsRequest(profile_id=message.profile_id, page_size=100)
     )
     memberships = await (await clients.segment()).GetMemberships(
         segment_pb.GetMembershipsRequest(profile_ids=ids)
@@ -128,13 +129,13 @@ def hops(spans: Path, trace_id: str) -> list[Hop]:
     return list(firsts.values())
 
 
-def _up_to(events: list[EventCollected], cause_id: bytes) -> list[EventCollected]:
+def _up_to(events: list[HistoryEvent], cause_id: bytes) -> list[HistoryEvent]:
     """The last events before the deciding one, and that; oldest first."""
     place = next((i for i, event in enumerate(events) if event.event_id == cause_id), 0)
     return list(reversed(events[place : place + _EVENTS]))
 
 
-def _told(event: EventCollected) -> tuple[str, str, str]:
+def _told(event: HistoryEvent) -> tuple[str, str, str]:
     kind = word(EventType.Name(event.type), "EVENT_TYPE")
     properties: dict[str, Any] = orjson.loads(event.properties_json or b"{}")
     about = properties.get("name") or properties.get("order_id") or properties.get("url") or ""

@@ -197,7 +197,7 @@ class Scenario:
     async def _count(self) -> None:
         report = self.report
         profiles = await (await self.clients.profile()).ListProfiles(
-            profile_pb.ListProfilesRequest(page_size=1)
+            profile_pb.ListProfilesRequest(page_size=1, count_all=True)
         )
         report.profiles = profiles.total_size
         segments = await (await self.clients.segment()).ListSegments(segment_pb.ListSegmentsRequest())

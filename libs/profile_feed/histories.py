@@ -10,7 +10,7 @@ import grpc
 from libs import rpc
 from libs.errors import Unavailable
 from libs.profile_feed.revisions import Step
-from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import history_pb2, history_service_pb2, history_service_pb2_grpc
 
 S = TypeVar("S", bound=Step)
 S_co = TypeVar("S_co", bound=Step, covariant=True)
@@ -67,11 +67,11 @@ class ProfileHistories(Generic[S]):
     def __init__(
         self,
         channel: grpc.aio.Channel,
-        read_step: Callable[[profile_events_pb2.ProfileUpdated], S],
+        read_step: Callable[[history_pb2.HistoryStep], S],
         seconds: float = SECONDS,
     ) -> None:
         """`read_step` puts a step into the service's own words, and may raise where it can't."""
-        self._stub = profile_service_pb2_grpc.ProfileServiceStub(channel)
+        self._stub = history_service_pb2_grpc.HistoryServiceStub(channel)
         self._read_step = read_step
         self._seconds = seconds
 
@@ -111,7 +111,7 @@ class ProfileHistories(Generic[S]):
         self, progress: dict[str, int], ends: float, finished: set[str]
     ) -> AsyncIterator[HistoryPart[S]]:
         """The parts as they come; `progress` and `finished` say how far that is."""
-        request = profile_service_pb2.ReadHistoryRequest(
+        request = history_service_pb2.ReadHistoryRequest(
             profile_ids=progress,
             after_revisions={profile_id: revision for profile_id, revision in progress.items() if revision},
         )
@@ -128,9 +128,9 @@ class ProfileHistories(Generic[S]):
                 finished.add(part.profile_id)
             yield read
 
-    def _read(self, part: profile_service_pb2.ReadHistoryResponse) -> HistoryPart[S]:
+    def _read(self, part: history_service_pb2.ReadHistoryResponse) -> HistoryPart[S]:
         try:
-            steps = [self._read_step(step) for step in part.updates]
+            steps = [self._read_step(step) for step in part.steps]
         except Exception as error:  # whatever it is, it is this person's alone
             return HistoryPart(part.profile_id, problem=f"a step can't be read: {error!r}")
         return HistoryPart(part.profile_id, steps, part.revision if part.HasField("revision") else None)

@@ -36,7 +36,7 @@ from services.recommend.registry.sql import SqlModels
 from services.recommend.registry.use_cases import Registry
 from services.recommend.settings import Settings
 from tessera.operations.v1 import operation_service_pb2_grpc
-from tessera.profile.v1 import profile_service_pb2_grpc
+from tessera.profile.v1 import history_service_pb2_grpc
 from tessera.recommend.v1 import catalog_service_pb2_grpc, model_service_pb2_grpc, recommend_service_pb2_grpc
 
 GROUP = "recommend"
@@ -63,7 +63,7 @@ async def run(settings: Settings, role: Role) -> None:
             channel = await stack.enter_async_context(
                 rpc.open_channel(settings.profile_address, api_key=settings.service_api_key, tls=base.tls)
             )
-            histories = ProfileHistories(profile_service_pb2_grpc.ProfileServiceStub(channel))
+            histories = ProfileHistories(history_service_pb2_grpc.HistoryServiceStub(channel))
             consumed = ConsumerSettings(
                 group=GROUP,
                 topics=(PROFILE_UPDATES,),

@@ -18,7 +18,7 @@ from services.segment.domain import (
     Update,
 )
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
-from tessera.profile.v1 import profile_events_pb2
+from tessera.profile.v1 import history_pb2, profile_events_pb2
 from tessera.segment.v1 import segment_events_pb2, segment_pb2
 
 UPDATED = "tessera.profile.v1.ProfileUpdated"
@@ -52,10 +52,12 @@ def update_of(record: bytes) -> Update:
         pb = profile_events_pb2.ProfileUpdated.FromString(record)
     except DecodeError as error:
         raise Invalid("record", f"not a ProfileUpdated: {error}") from error
-    return update_of_pb(pb)
+    return update_of_pb(pb, pb.more)
 
 
-def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
+def update_of_pb(
+    pb: profile_events_pb2.ProfileUpdated | history_pb2.HistoryStep, more: bool = False
+) -> Update:
     """A step from the contract."""
     # Most steps are one event: what is empty is not gone through.
     traits = pb.trait_changes
@@ -63,36 +65,26 @@ def update_of_pb(pb: profile_events_pb2.ProfileUpdated) -> Update:
         profile_id=pb.profile_id,
         revision=pb.revision,
         moved=pb.moved,
-        more=pb.more,
+        more=more,
         merged_into=pb.merged_into or None,
         occurrences=tuple([_occurrence(event) for event in pb.events]),
         traits=tuple([(change.name, _fact(change)) for change in traits]) if traits else (),
-        consent=_consent(pb) if pb.consent_changes else (),
+        consent=tuple([_choice(change) for change in pb.consent_changes]) if pb.consent_changes else (),
     )
 
 
-def _consent(pb: profile_events_pb2.ProfileUpdated) -> tuple[tuple[str, Fact], ...]:
-    """What changed, each with the event that said so; what a merge brought, with the last of the step's."""
-    last = 0, b""
-    said: dict[tuple[str, bool], tuple[int, bytes]] = {}
-    for event in pb.events:
-        place = micros(event.event_time), event.event_id
-        last = max(last, place)
-        for statement in event.consent.items():
-            said[statement] = max(said.get(statement, place), place)
-    changes = pb.consent_changes.items()
-    return tuple(
-        [(purpose, Fact(granted, *said.get((purpose, granted), last))) for purpose, granted in changes]
-    )
-
-
-def _occurrence(event: ingest_events_pb2.EventCollected) -> Occurrence:
+def _occurrence(event: ingest_events_pb2.EventCollected | history_pb2.HistoryEvent) -> Occurrence:
     kind = event.type
     name = event.name if kind == _TRACK else _EVENT_NAMES.get(kind, "")
     return Occurrence(event.event_id, name, micros(event.event_time), event.properties_json)
 
 
-def _fact(change: profile_events_pb2.TraitChange) -> Fact:
+def _choice(change: profile_events_pb2.ConsentChange | history_pb2.HistoryConsent) -> tuple[str, Fact]:
+    consent = change.consent
+    return change.purpose, Fact(consent.granted, micros(consent.time), consent.proof.event_id)
+
+
+def _fact(change: profile_events_pb2.TraitChange | history_pb2.HistoryTrait) -> Fact:
     value = orjson.loads(change.value_json) if change.value_json else None
     return Fact(value, micros(change.time), change.event_id)
 

@@ -8,8 +8,8 @@ from libs import rpc
 from libs.errors import Unavailable
 from services.segment import convert
 from services.segment.ports import HistoryPart
-from tessera.profile.v1 import profile_service_pb2 as pb
-from tessera.profile.v1 import profile_service_pb2_grpc
+from tessera.profile.v1 import history_service_pb2 as pb
+from tessera.profile.v1 import history_service_pb2_grpc
 
 # The consumer's transaction is open meanwhile: rather try again than hold it.
 _SECONDS = 8.0
@@ -19,7 +19,7 @@ class ProfileHistories:
     """Histories by profile's ReadHistory."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = profile_service_pb2_grpc.ProfileServiceStub(channel)
+        self._stub = history_service_pb2_grpc.HistoryServiceStub(channel)
 
     async def read(self, profile_ids: Sequence[str]) -> AsyncIterator[HistoryPart]:
         try:
@@ -27,7 +27,7 @@ class ProfileHistories:
             async for part in self._stub.ReadHistory(request, timeout=_SECONDS):
                 yield HistoryPart(
                     part.profile_id,
-                    [convert.update_of_pb(update) for update in part.updates],
+                    [convert.update_of_pb(step) for step in part.steps],
                     part.revision if part.HasField("revision") else None,
                 )
         except grpc.aio.AioRpcError as error:

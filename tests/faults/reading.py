@@ -15,10 +15,11 @@ from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.topics import RENDER_MESSAGES, SEGMENT_TRANSITIONS
 from tessera.ingest.v1 import ingest_events_pb2
 from tessera.profile.v1 import (
-    profile_events_pb2,
+    history_pb2,
+    history_service_pb2,
+    history_service_pb2_grpc,
     profile_pb2,
     profile_service_pb2,
-    profile_service_pb2_grpc,
 )
 from tessera.render.v1 import message_pb2, message_service_pb2, render_events_pb2
 from tessera.segment.v1 import segment_events_pb2, segment_service_pb2
@@ -65,29 +66,27 @@ async def read_histories(clients: Clients) -> Histories:
             profile_service_pb2.ListProfilesRequest(page_size=_PAGE, page_token=token)
         )
         by_id = {profile.profile_id: profile for profile in page.profiles}
-        updates = await _updates(service, list(by_id)) if by_id else {}
+        steps = await _steps(await clients.history(), list(by_id)) if by_id else {}
         for profile_id, profile in by_id.items():
-            _take(found, profile, updates[profile_id])
+            _take(found, profile, steps[profile_id])
         token = page.next_page_token
         if not token:
             return found
 
 
-async def _updates(
-    service: "profile_service_pb2_grpc.ProfileServiceAsyncStub", profile_ids: list[str]
-) -> dict[str, list[profile_events_pb2.ProfileUpdated]]:
-    found: dict[str, list[profile_events_pb2.ProfileUpdated]] = {profile_id: [] for profile_id in profile_ids}
-    request = profile_service_pb2.ReadHistoryRequest(profile_ids=profile_ids)
+async def _steps(
+    service: "history_service_pb2_grpc.HistoryServiceAsyncStub", profile_ids: list[str]
+) -> dict[str, list[history_pb2.HistoryStep]]:
+    found: dict[str, list[history_pb2.HistoryStep]] = {profile_id: [] for profile_id in profile_ids}
+    request = history_service_pb2.ReadHistoryRequest(profile_ids=profile_ids)
     async for part in service.ReadHistory(request):
-        found[part.profile_id] += part.updates
+        found[part.profile_id] += part.steps
     return found
 
 
-def _take(
-    found: Histories, profile: profile_pb2.Profile, updates: Sequence[profile_events_pb2.ProfileUpdated]
-) -> None:
-    events = [event for update in updates for event in update.events]
-    revisions = [update.revision for update in updates]
+def _take(found: Histories, profile: profile_pb2.Profile, steps: Sequence[history_pb2.HistoryStep]) -> None:
+    events = [event for step in steps for event in step.events]
+    revisions = [step.revision for step in steps]
     if revisions != list(range(1, profile.revision + 1)):
         found.problems.append(f"{profile.profile_id} is at {profile.revision}: revisions {revisions}")
     if len(events) != profile.event_count:

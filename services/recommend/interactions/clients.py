@@ -8,7 +8,7 @@ from libs import rpc
 from libs.errors import Unavailable
 from services.recommend.interactions import wire
 from services.recommend.interactions.ports import History
-from tessera.profile.v1 import profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import history_service_pb2, history_service_pb2_grpc
 
 # Less than the ten seconds after which PostgreSQL ends a transaction that stands idle.
 _HISTORY_SECONDS = 8.0
@@ -21,11 +21,11 @@ class ProfileHistories:
     properties, which name the products.
     """
 
-    def __init__(self, profiles: "profile_service_pb2_grpc.ProfileServiceAsyncStub") -> None:
+    def __init__(self, profiles: "history_service_pb2_grpc.HistoryServiceAsyncStub") -> None:
         self._profiles = profiles
 
     async def read(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
-        request = profile_service_pb2.ReadHistoryRequest(profile_ids=profile_ids)
+        request = history_service_pb2.ReadHistoryRequest(profile_ids=profile_ids)
         try:
             async for part in self._profiles.ReadHistory(request, timeout=_HISTORY_SECONDS):
                 yield wire.history_of(part)

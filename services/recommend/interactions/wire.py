@@ -11,7 +11,7 @@ from services.recommend.catalog.model import Statements, merged, statements_of
 from services.recommend.interactions.model import EVENT_NAMES, Touch, Update, touches_of
 from services.recommend.interactions.ports import History
 from tessera.ingest.v1 import event_pb2
-from tessera.profile.v1 import profile_events_pb2, profile_service_pb2
+from tessera.profile.v1 import history_pb2, history_service_pb2, profile_events_pb2
 
 UPDATED = "tessera.profile.v1.ProfileUpdated"
 
@@ -24,13 +24,13 @@ def update_of(record: bytes) -> Update:
         raise Invalid("record", f"not a ProfileUpdated: {error}") from error
 
 
-def history_of(part: profile_service_pb2.ReadHistoryResponse) -> History:
+def history_of(part: history_service_pb2.ReadHistoryResponse) -> History:
     """A part of a history."""
     revision = part.revision if part.HasField("revision") else None
-    return History(part.profile_id, [_update(update) for update in part.updates], revision)
+    return History(part.profile_id, [_update(update) for update in part.steps], revision)
 
 
-def _update(update: profile_events_pb2.ProfileUpdated) -> Update:
+def _update(update: profile_events_pb2.ProfileUpdated | history_pb2.HistoryStep) -> Update:
     touches: list[Touch] = []
     said: list[Statements] = []
     for event in update.events:

@@ -12,7 +12,7 @@ from libs import rpc
 from libs.database import Connection, Database, open_database
 from libs.database.migrations import migrate
 from libs.lifecycle import Component
-from libs.messaging import Batch, Consumer, ConsumerSettings, EventLog, Outcome, PostgresLog, Topic
+from libs.messaging import Batch, Consumer, ConsumerSettings, EventLog, Handler, Outcome, PostgresLog, Topic
 from libs.messaging.kafka import KafkaLog
 from libs.messaging.kafka_access import KafkaAccess
 from libs.messaging.relay import Relay
@@ -27,21 +27,17 @@ from libs.messaging.topics import (
 )
 from libs.times import micros
 from services.profile import app as profile_app
-from services.profile import convert
-from services.profile.consumer import EventHandler
-from services.profile.grpc_api import ProfileServicer
-from services.profile.handlers import Profiles
-from services.profile.histories import LogStream
-from services.profile.jobs import GROUP, ClockJob
-from services.profile.repository import SqlDirectory
+from services.profile.directory import wire
+from services.profile.history.jobs import GROUP, ClockJob
 from services.segment import app as segment_app
 from services.segment.consumer import UpdateHandler
 from services.segment.grpc_api import SegmentServicer
 from services.segment.handlers import Segments
 from services.segment.histories import ProfileHistories
 from services.segment.repository import Plans, SqlDefinitions, SqlMembers
+from tessera.profile.v1 import history_service_pb2 as history_pb
+from tessera.profile.v1 import history_service_pb2_grpc, profile_service_pb2_grpc
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
-from tessera.profile.v1 import profile_service_pb2_grpc
 from tessera.segment.v1 import segment_events_pb2, segment_service_pb2_grpc
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
 from tests import model
@@ -114,9 +110,12 @@ class Pipeline:
     def profile(self) -> list[Component]:
         """What profile runs beside its API: its workers and the clock."""
         return [
-            self._consumer(GROUP, INGEST_EVENTS, PROFILE_DEAD_LETTERS, lambda: EventHandler(self.clock)),
+            self._consumer(GROUP, INGEST_EVENTS, PROFILE_DEAD_LETTERS, self._profile_handler),
             ClockJob(self.database, self.log, _TICK),
         ]
+
+    def _profile_handler(self) -> Handler:
+        return profile_app.event_handler(self.clock)
 
     def others(self) -> list[Component]:
         """Segment's workers, who collects what they tell, and the relays where there is an outbox."""
@@ -128,7 +127,7 @@ class Pipeline:
 
         found: list[Component] = [
             self._consumer("segment", PROFILE_UPDATES, SEGMENT_DEAD_LETTERS, follower),
-            self._consumer("test", SEGMENT_TRANSITIONS, SEGMENT_DEAD_LETTERS, lambda: self.collector, 1),
+            self._consumer("render", SEGMENT_TRANSITIONS, SEGMENT_DEAD_LETTERS, lambda: self.collector, 1),
         ]
         if isinstance(self.log, KafkaLog):
             found += [
@@ -205,13 +204,14 @@ class Pipeline:
         service = profile_service_pb2_grpc.ProfileServiceStub(self.channel)
         found = (await service.BatchGetProfiles(profile_pb.BatchGetProfilesRequest(profile_ids=ids))).profiles
         events: dict[str, list[bytes]] = {id_: [] for id_ in ids}
-        async for part in service.ReadHistory(profile_pb.ReadHistoryRequest(profile_ids=ids)):
-            events[part.profile_id] += [e.event_id for update in part.updates for e in update.events]
+        histories = history_service_pb2_grpc.HistoryServiceStub(self.channel)
+        async for part in histories.ReadHistory(history_pb.ReadHistoryRequest(profile_ids=ids)):
+            events[part.profile_id] += [e.event_id for step in part.steps for e in step.events]
         return [
             (
                 model.Profile(
                     id_,
-                    {convert.identifier_of(identifier) for identifier in pb.identifiers},
+                    {wire.identifier_of(identifier) for identifier in pb.identifiers},
                     events[id_],
                     orjson.loads(pb.traits_json or b"{}"),
                     dict(pb.consent),
@@ -261,10 +261,10 @@ async def open_pipeline(database_url: str, kafka: str, start: int) -> AsyncItera
     ):
         await event_log.declare(ALL)
         definitions = SqlDefinitions(database, PARTITIONS, clock)
-        profiles = Profiles(SqlDirectory(database), LogStream(database, event_log))
         segments = Segments(definitions, SqlMembers(database))
         server = grpc.aio.server()
-        profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(ProfileServicer(profiles), server)
+        for add, servicer in profile_app.services(database, event_log):
+            add(servicer, server)
         segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(SegmentServicer(segments), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

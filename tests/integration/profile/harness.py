@@ -12,13 +12,15 @@ from libs.database.migrations import migrate
 from libs.messaging import Consumer, ConsumerSettings, EventLog, Handler, PostgresLog, chunks, slot_of
 from libs.messaging.topics import ALL, INGEST_EVENTS, INGEST_IMPORTS, PROFILE_DEAD_LETTERS
 from libs.times import micros
-from services.profile import convert
-from services.profile.app import SCHEMA
-from services.profile.consumer import EventHandler
-from services.profile.domain import Profile
-from services.profile.jobs import GROUP
-from services.profile.repository import SqlDirectory
+from services.profile.app import SCHEMA, event_handler
+from services.profile.directory.sql import SqlDirectory
+from services.profile.directory.wire import identifier_of
+from services.profile.history import wire
+from services.profile.history.jobs import GROUP
+from services.profile.history.sql import SqlHistories
+from services.profile.identity.model import Profile
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1.history_pb2 import HistoryEvent, HistoryStep
 from tessera.profile.v1.profile_events_pb2 import ProfileUpdated
 from tests.builders import record_of
 from tests.integration.messaging.harness import running, until
@@ -47,7 +49,7 @@ class Deployment:
 
     def consumer(
         self,
-        handler: Callable[[], Handler] = EventHandler,
+        handler: Callable[[], Handler] = event_handler,
         *,
         workers: int = 2,
         batch_records: int = 100,
@@ -106,19 +108,18 @@ class Deployment:
         """What the topic says of each profile, in its order."""
         told: dict[str, list[ProfileUpdated]] = defaultdict(list)
         for partition, _, type_, value in await self.topic("profile.updates"):
-            if type_ == convert.UPDATED:
+            if type_ == wire.UPDATED:
                 update = ProfileUpdated.FromString(value)
                 assert partition == slot_of(update.profile_id.encode()) % PARTITIONS
                 told[update.profile_id].append(update)
         return told
 
-    async def histories(self, profile_ids: Iterable[str]) -> dict[str, tuple[int, list[ProfileUpdated]]]:
+    async def histories(self, profile_ids: Iterable[str]) -> dict[str, tuple[int, list[HistoryStep]]]:
         """Whole histories, each with the revision that it is of."""
-        found: dict[str, tuple[int, list[ProfileUpdated]]] = {}
-        steps: dict[str, list[ProfileUpdated]] = defaultdict(list)
-        async for part in SqlDirectory(self.database).histories(list(profile_ids)):
-            told = [(step.revision, step.moved, step.body) for step in part.steps]
-            steps[part.profile_id] += convert.updates_pb(part.profile_id, told)
+        found: dict[str, tuple[int, list[HistoryStep]]] = {}
+        steps: dict[str, list[HistoryStep]] = defaultdict(list)
+        async for part in SqlHistories(self.database).read(list(profile_ids), {}):
+            steps[part.profile_id] += [wire.step_pb(part.profile_id, step) for step in part.steps]
             if part.revision is not None:
                 found[part.profile_id] = part.revision, steps[part.profile_id]
         return found
@@ -126,7 +127,9 @@ class Deployment:
     async def profiles(self) -> list[Profile]:
         """All who live."""
         first = "00000000-0000-0000-0000-000000000000"
-        return await SqlDirectory(self.database).page(first, 100_000)
+        directory = SqlDirectory(self.database)
+        ids = [profile_id for profile_id, _ in await directory.page(first, 100_000)]
+        return list((await directory.get(ids)).values())
 
     async def profile(self, identifier: str) -> Profile:
         found = await SqlDirectory(self.database).find(identifier)
@@ -172,18 +175,18 @@ async def assert_exact(deployment: Deployment) -> None:
             assert dead[profile_id] in living
             assert [dead[profile_id]] == [step.merged_into for step in steps] or steps[0].merged_into in dead
         else:
-            assert [_told_again(update) for update in updates] == steps
+            assert [told_again(update) for update in updates] == steps
             _assert_replayed(living[profile_id], steps)
 
 
-def _told_again(update: ProfileUpdated) -> ProfileUpdated:
+def told_again(update: ProfileUpdated) -> HistoryStep:
     """As a history tells it: there is no `more` to it."""
-    again = ProfileUpdated.FromString(update.SerializeToString())
-    again.ClearField("more")
+    again = HistoryStep.FromString(update.SerializeToString())
+    again.DiscardUnknownFields()
     return again
 
 
-def _assert_replayed(profile: Profile, steps: Sequence[ProfileUpdated]) -> None:
+def _assert_replayed(profile: Profile, steps: Sequence[HistoryStep]) -> None:
     traits: dict[str, bytes] = {}
     consent: dict[str, bool] = {}
     identifiers: list[str] = []
@@ -191,10 +194,10 @@ def _assert_replayed(profile: Profile, steps: Sequence[ProfileUpdated]) -> None:
         if step.moved:
             continue
         traits |= {change.name: change.value_json for change in step.trait_changes}
-        consent |= dict(step.consent_changes)
-        identifiers += [convert.identifier_of(i) for i in step.identifiers_added]
+        consent |= {change.purpose: change.consent.granted for change in step.consent_changes}
+        identifiers += [identifier_of(i) for i in step.identifiers_added]
         for lost in step.identifiers_removed:
-            identifiers.remove(convert.identifier_of(lost))
+            identifiers.remove(identifier_of(lost))
     events = [event for step in steps for event in step.events]
 
     assert {n: t.value or b"" for n, t in profile.traits.items()} == traits
@@ -204,7 +207,7 @@ def _assert_replayed(profile: Profile, steps: Sequence[ProfileUpdated]) -> None:
     assert _last_writers(events) == {n: v for n, v in traits.items() if n != "email"}
 
 
-def _last_writers(events: Iterable[EventCollected]) -> dict[str, bytes]:
+def _last_writers(events: Iterable[HistoryEvent]) -> dict[str, bytes]:
     """What the events themselves say, by the model."""
     said_by = ((e, orjson.loads(e.traits_json or b"{}")) for e in events)
     facts = facts_of(

@@ -5,8 +5,8 @@ import random
 
 from libs import times
 from libs.messaging.topics import INGEST_IMPORTS
-from services.profile import convert
-from services.profile.jobs import ClockJob
+from services.profile.history import wire
+from services.profile.history.jobs import ClockJob
 from tessera.profile.v1.profile_events_pb2 import ClockAdvanced, ProfileUpdated
 from tests.builders import collected, micros
 from tests.integration.messaging.harness import running, until
@@ -23,7 +23,7 @@ async def _told(deployment: Deployment) -> list[tuple[int, int, int]]:
     return [
         (partition, offset, times.micros(ClockAdvanced.FromString(value).time))
         for partition, offset, type_, value in await deployment.topic("profile.updates")
-        if type_ == convert.CLOCK
+        if type_ == wire.CLOCK
     ]
 
 
@@ -56,7 +56,7 @@ async def test_all_that_was_acknowledged_before_the_time_stands_before_it_in_the
     places = {
         event.event_id: (partition, offset)
         for partition, offset, type_, value in await deployment.topic("profile.updates")
-        if type_ == convert.UPDATED
+        if type_ == wire.UPDATED
         for event in ProfileUpdated.FromString(value).events
         if not ProfileUpdated.FromString(value).moved
     }

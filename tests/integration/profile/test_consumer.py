@@ -12,16 +12,17 @@ import pytest
 from libs.database import Connection
 from libs.database.embedded import EmbeddedPostgres
 from libs.database.migrations import migrate
+from libs.database.tables import Sweep
 from libs.messaging import Batch, Outcome, PostgresLog, Record
 from libs.messaging import schema as log_schema
 from libs.messaging.topics import INGEST_EVENTS, PROFILE_UPDATES, Topic
-from services.profile.consumer import EventHandler
-from services.profile.jobs import ForgetJob
-from services.profile.repository import SqlDirectory, SqlPeople
+from services.profile.app import SCHEMA, event_handler
+from services.profile.directory.sql import SqlDirectory
+from services.profile.identity.sql import SqlPeople
 from tests.builders import collected
 from tests.integration.messaging.harness import running, until
 from tests.integration.profile import generated
-from tests.integration.profile.harness import Deployment, assert_exact, deployed, key_for
+from tests.integration.profile.harness import Deployment, assert_exact, deployed, key_for, told_again
 
 
 async def test_generated_histories_are_applied_exactly_once_by_several_workers(
@@ -68,10 +69,10 @@ async def test_an_event_is_news_again_once_its_id_was_forgotten(deployment: Depl
     event = collected(user_id="1", message_id="m")
     await deployment.apply(event)
     day = int(await deployment.database.pool.fetchval("select day from profile.event_ids") or 0)
-    await ForgetJob(deployment.database, lambda: (day + 35) * 86_400.0).forget()
+    await Sweep(deployment.database, SCHEMA.tables, lambda: (day + 35) * 86_400.0).sweep()
     await deployment.apply(event)
     remembered = (await deployment.profile("u:1")).events
-    await ForgetJob(deployment.database, lambda: (day + 36) * 86_400.0).forget()
+    await Sweep(deployment.database, SCHEMA.tables, lambda: (day + 36) * 86_400.0).sweep()
     await deployment.apply(event)
 
     assert 1 == remembered
@@ -156,7 +157,7 @@ async def test_one_person_on_two_partitions(
     assert runs() >= 3, "one of the two had to try again"
 
 
-@pytest.mark.parametrize("step", ["claim", "lock"])
+@pytest.mark.parametrize("step", ["remember", "lock"])
 @pytest.mark.parametrize("reverse", [False, True])
 async def test_a_merge_meets_an_event_of_the_absorbed_on_another_partition(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, step: str, reverse: bool
@@ -241,8 +242,12 @@ async def test_the_cache_that_remembers_a_rollback(deployment: Deployment) -> No
     assert log.failures == 6
 
 
-class _Stubborn(EventHandler):
+class _Stubborn:
     """Keeps its cache whatever happens, so that only the check of the revision protects it."""
+
+    def __init__(self) -> None:
+        handler = event_handler()
+        self.handle, self.maintain = handler.handle, handler.maintain
 
     def forget(self) -> None:
         return
@@ -271,7 +276,11 @@ async def test_the_history_meets_the_stream_at_one_revision(deployment: Deployme
                 if steps and not steps[-1].merged_into:
                     read += 1
                     assert list(range(1, revision + 1)) == [step.revision for step in steps]
-                    upto = [update.events for update in told[profile_id] if update.revision <= revision]
+                    upto = [
+                        told_again(update).events
+                        for update in told[profile_id]
+                        if update.revision <= revision
+                    ]
                     assert upto == [step.events for step in steps]
         await deployment.drain()
 
@@ -330,14 +339,17 @@ async def test_the_database_restarts_in_the_middle(tmp_path: Path) -> None:
         await server.stop()
 
 
-class _Counting(EventHandler):
+class _Counting:
     """Counts what it handles."""
 
-    batches = 0
-    records = 0
+    def __init__(self) -> None:
+        self.batches = 0
+        self.records = 0
+        self._handler = event_handler()
+        self.maintain, self.forget = self._handler.maintain, self._handler.forget
 
     async def handle(self, connection: Connection, batch: Batch) -> Outcome:
-        outcome = await super().handle(connection, batch)
+        outcome = await self._handler.handle(connection, batch)
         self.batches += 1
         self.records += len(batch.records)
         return outcome

@@ -9,11 +9,9 @@ import pytest
 
 from libs import rpc
 from libs.errors import FailedPrecondition, Invalid, NotFound, TesseraError
-from services.profile.grpc_api import ProfileServicer
-from services.profile.handlers import Profiles
-from services.profile.histories import LogStream
-from services.profile.repository import SqlDirectory
-from tessera.profile.v1 import profile_pb2, profile_service_pb2_grpc
+from services.profile.app import services
+from tessera.profile.v1 import history_service_pb2 as history_pb
+from tessera.profile.v1 import history_service_pb2_grpc, profile_pb2, profile_service_pb2_grpc
 from tessera.profile.v1 import profile_service_pb2 as pb
 from tests.builders import collected
 from tests.integration.messaging.harness import running
@@ -23,14 +21,22 @@ _EMAIL = profile_pb2.IDENTIFIER_KIND_EMAIL
 
 
 @pytest.fixture
-async def stub(deployment: Deployment, admin_keys: rpc.ApiKeys) -> AsyncIterator[Any]:
-    stream = LogStream(deployment.database, deployment.log)
-    servicer = ProfileServicer(Profiles(SqlDirectory(deployment.database), stream))
-    add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
-    server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=admin_keys, drain_seconds=2)
+async def channel(deployment: Deployment, admin_keys: rpc.ApiKeys) -> AsyncIterator[grpc.aio.Channel]:
+    served = services(deployment.database, deployment.log)
+    server = rpc.RpcServer("127.0.0.1:0", served, api_keys=admin_keys, drain_seconds=2)
     await server.start()
     async with running(server), rpc.open_channel(server.address, api_key="admin") as channel:
-        yield profile_service_pb2_grpc.ProfileServiceStub(channel)
+        yield channel
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> Any:
+    return profile_service_pb2_grpc.ProfileServiceStub(channel)
+
+
+@pytest.fixture
+def history(channel: grpc.aio.Channel) -> Any:
+    return history_service_pb2_grpc.HistoryServiceStub(channel)
 
 
 async def _refused(call: Any) -> TesseraError:
@@ -107,7 +113,7 @@ async def test_a_revision_that_is_not_reached_yet_is_a_failed_precondition(
 
 
 async def test_profiles_and_events_are_listed_page_by_page_each_once(
-    deployment: Deployment, stub: Any
+    deployment: Deployment, stub: Any, history: Any
 ) -> None:
     events = [collected(user_id="1", message_id=f"m{n}") for n in range(60)]
     await deployment.apply(*events[:30])
@@ -117,14 +123,14 @@ async def test_profiles_and_events_are_listed_page_by_page_each_once(
     profile_id = (await deployment.profile("u:1")).profile_id
     profiles, token = [], ""
     while True:
-        page = await stub.ListProfiles(pb.ListProfilesRequest(page_size=3, page_token=token))
+        page = await stub.ListProfiles(pb.ListProfilesRequest(page_size=3, page_token=token, count_all=True))
         profiles += [profile.profile_id for profile in page.profiles]
         if not (token := page.next_page_token):
             break
     listed, token = [], ""
     while True:
-        request = pb.ListEventsRequest(profile_id=profile_id, page_size=7, page_token=token)
-        found = await stub.ListEvents(request)
+        request = history_pb.ListEventsRequest(profile_id=profile_id, page_size=7, page_token=token)
+        found = await history.ListEvents(request)
         listed += [event.message_id for event in found.events]
         if not (token := found.next_page_token):
             break
@@ -133,22 +139,23 @@ async def test_profiles_and_events_are_listed_page_by_page_each_once(
     assert [f"m{n}" for n in reversed(range(60))] == listed
 
 
-async def test_read_history_streams_large_histories_in_parts(deployment: Deployment, stub: Any) -> None:
+async def test_read_history_streams_large_histories_in_parts(deployment: Deployment, history: Any) -> None:
     text = {"text": "x" * 30_000}
     await deployment.apply(*(collected(user_id="1", properties=text) for _ in range(120)))
     profile_id = (await deployment.profile("u:1")).profile_id
-    parts = [p async for p in stub.ReadHistory(pb.ReadHistoryRequest(profile_ids=[profile_id, "1" * 32]))]
+    request = history_pb.ReadHistoryRequest(profile_ids=[profile_id, "1" * 32])
+    parts = [part async for part in history.ReadHistory(request)]
     mine = [part for part in parts if part.profile_id == profile_id]
 
     assert len(mine) >= 3
-    assert 120 == sum(len(update.events) for part in mine for update in part.updates)
+    assert 120 == sum(len(step.events) for part in mine for step in part.steps)
     assert mine[-1].HasField("revision")
     assert not mine[0].HasField("revision")
     assert 0 == parts[-1].revision
 
 
 async def test_resending_puts_the_last_step_of_each_profile_on_the_stream_once_more(
-    deployment: Deployment, stub: Any
+    deployment: Deployment, history: Any
 ) -> None:
     await deployment.apply(collected(anonymous_id="a"))
     absorbed = (await deployment.profile("a:a")).profile_id
@@ -157,8 +164,8 @@ async def test_resending_puts_the_last_step_of_each_profile_on_the_stream_once_m
     survivor = (await deployment.profile("u:1")).profile_id
     before = await deployment.updates()
     histories = await deployment.histories([absorbed, survivor])
-    answer = await stub.ResendProfiles(
-        pb.ResendProfilesRequest(profile_ids=[absorbed.upper(), survivor, "1" * 32])
+    answer = await history.ResendProfiles(
+        history_pb.ResendProfilesRequest(profile_ids=[absorbed.upper(), survivor, "1" * 32])
     )
     after = await deployment.updates()
 

@@ -12,14 +12,14 @@ import pytest
 from libs import rpc
 from libs.errors import Unavailable
 from libs.profile_feed import HistoryPart, ProfileHistories
-from tessera.profile.v1 import profile_events_pb2, profile_service_pb2_grpc
-from tessera.profile.v1 import profile_service_pb2 as pb
+from tessera.profile.v1 import history_pb2, history_service_pb2_grpc
+from tessera.profile.v1 import history_service_pb2 as pb
 
 ADA, BOB, EVE = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
-Update = profile_events_pb2.ProfileUpdated
+Told = history_pb2.HistoryStep
 
 
-class Profile(profile_service_pb2_grpc.ProfileServiceServicer):
+class Profile(history_service_pb2_grpc.HistoryServiceServicer):
     """Tells histories one step a part; may refuse some people, and takes its time."""
 
     def __init__(self, lengths: dict[str, int]) -> None:
@@ -41,15 +41,15 @@ class Profile(profile_service_pb2_grpc.ProfileServiceServicer):
                     await asyncio.sleep(60)
                 sent += 1
                 self.told += 1
-                update = Update(profile_id=profile_id, revision=number)
-                yield pb.ReadHistoryResponse(profile_id=profile_id, updates=[update])
+                step = Told(profile_id=profile_id, revision=number)
+                yield pb.ReadHistoryResponse(profile_id=profile_id, steps=[step])
             yield pb.ReadHistoryResponse(profile_id=profile_id, revision=length)
 
 
 @asynccontextmanager
 async def _reading(profile: Profile, seconds: float = 20, **how: Any) -> AsyncIterator[ProfileHistories[Any]]:
     server = grpc.aio.server()
-    profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(profile, server)
+    history_service_pb2_grpc.add_HistoryServiceServicer_to_server(profile, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -111,7 +111,7 @@ async def test_whose_history_profile_cannot_tell_costs_nobody_else(code: grpc.St
 
 
 async def test_a_step_that_cannot_be_read_costs_nobody_else() -> None:
-    def read_step(step: Update) -> Update:
+    def read_step(step: Told) -> Told:
         if (step.profile_id, step.revision) == (ADA, 2):
             raise ValueError("dirt")
         return step

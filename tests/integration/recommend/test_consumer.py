@@ -18,14 +18,14 @@ from services.recommend.interactions.ports import Histories
 from services.recommend.interactions.sql import SqlPeople
 from services.recommend.interactions.stream import UpdateHandler
 from tessera.ingest.v1 import event_pb2
-from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import history_pb2, history_service_pb2, history_service_pb2_grpc, profile_events_pb2
 from tests.integration.recommend.steps import DAY, ordered, records, step, viewed
 
 ADA = "00000000-0000-4000-8000-000000000001"
 BOB = "00000000-0000-4000-8000-000000000002"
 
 
-class FakeProfile(profile_service_pb2_grpc.ProfileServiceServicer):
+class FakeProfile(history_service_pb2_grpc.HistoryServiceServicer):
     """Answers with histories, after as many failures as it is told."""
 
     def __init__(self, failures: int = 0) -> None:
@@ -33,21 +33,22 @@ class FakeProfile(profile_service_pb2_grpc.ProfileServiceServicer):
         self.failures = failures
 
     async def ReadHistory(  # noqa: N802
-        self, request: profile_service_pb2.ReadHistoryRequest, context: Any
-    ) -> AsyncIterator[profile_service_pb2.ReadHistoryResponse]:
+        self, request: history_service_pb2.ReadHistoryRequest, context: Any
+    ) -> AsyncIterator[history_service_pb2.ReadHistoryResponse]:
         if self.failures:
             self.failures -= 1
             raise RuntimeError("profile is not well")
         for profile_id in request.profile_ids:
-            steps = self.histories.get(profile_id, [])
-            yield profile_service_pb2.ReadHistoryResponse(profile_id=profile_id, updates=steps)
-            yield profile_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=len(steps))
+            told = self.histories.get(profile_id, [])
+            steps = [history_pb2.HistoryStep.FromString(step.SerializeToString()) for step in told]
+            yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, steps=steps)
+            yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=len(steps))
 
 
 @asynccontextmanager
 async def _served(profile: FakeProfile) -> AsyncIterator[Histories]:
     """Profile's API on a port of its own, and the way to it."""
-    add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
+    add = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     keys = rpc.ApiKeys({KEY_HASH: rpc.Caller("recommend", frozenset({"profile.history", "pii.read"}))})
     server = rpc.RpcServer("127.0.0.1:0", [(add, profile)], api_keys=keys)
     await server.start()
@@ -55,7 +56,7 @@ async def _served(profile: FakeProfile) -> AsyncIterator[Histories]:
     running = asyncio.create_task(server.run(stopping))
     try:
         async with rpc.open_channel(server.address, api_key="secret") as channel:
-            yield ProfileHistories(profile_service_pb2_grpc.ProfileServiceStub(channel))
+            yield ProfileHistories(history_service_pb2_grpc.HistoryServiceStub(channel))
     finally:
         stopping.set()
         await running

@@ -35,7 +35,7 @@ from services.segment.domain import SegmentDefinition, State, TriggerDefinition
 from services.segment.histories import ProfileHistories
 from services.segment.repository import Cache, Plans, SqlDefinitions, SqlStates
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
-from tessera.profile.v1 import profile_events_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import history_pb2, history_service_pb2, history_service_pb2_grpc, profile_events_pb2
 from tessera.segment.v1 import segment_events_pb2
 from tests.integration.messaging.harness import until
 from tests.model.following import Step
@@ -88,8 +88,11 @@ def pb_of(step: Step) -> profile_events_pb2.ProfileUpdated:
         moved=step.moved,
         more=step.more,
         merged_into=step.merged_into or "",
-        consent_changes={purpose: said.value for purpose, said in step.consent},
     )
+    for purpose, said in step.consent:
+        consent = pb.consent_changes.add(purpose=purpose).consent
+        consent.granted, consent.proof.event_id = said.value, said.event_id
+        consent.time.CopyFrom(timestamp(said.time))
     for e in step.events:
         collected = pb.events.add(event_id=e.event_id, type=event_pb2.EVENT_TYPE_TRACK, name=e.name)
         collected.event_time.CopyFrom(timestamp(e.time))
@@ -100,7 +103,7 @@ def pb_of(step: Step) -> profile_events_pb2.ProfileUpdated:
     return pb
 
 
-class Profile(profile_service_pb2_grpc.ProfileServiceServicer):
+class Profile(history_service_pb2_grpc.HistoryServiceServicer):
     """Profile as segment sees it: a stream of updates, and whole histories for those who ask."""
 
     def __init__(self, database: Database, event_log: PostgresLog) -> None:
@@ -150,16 +153,23 @@ class Profile(profile_service_pb2_grpc.ProfileServiceServicer):
             await self._log.append(connection, PROFILE_UPDATES, records)
 
     async def ReadHistory(  # noqa: N802
-        self, request: profile_service_pb2.ReadHistoryRequest, context: Any
-    ) -> AsyncIterator[profile_service_pb2.ReadHistoryResponse]:
+        self, request: history_service_pb2.ReadHistoryRequest, context: Any
+    ) -> AsyncIterator[history_service_pb2.ReadHistoryResponse]:
         for profile_id in request.profile_ids:
             self.histories_read += 1
             history = self.histories.get(profile_id, [])
             revision = history[-1].revision if history else 0
             for first in range(0, len(history), 3):
-                part = history[first : first + 3]
-                yield profile_service_pb2.ReadHistoryResponse(profile_id=profile_id, updates=part)
-            yield profile_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=revision)
+                part = [_step_of(update) for update in history[first : first + 3]]
+                yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, steps=part)
+            yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=revision)
+
+
+def _step_of(update: profile_events_pb2.ProfileUpdated) -> history_pb2.HistoryStep:
+    """As a history tells it."""
+    step = history_pb2.HistoryStep.FromString(update.SerializeToString())
+    step.DiscardUnknownFields()
+    return step
 
 
 def record_of(update: profile_events_pb2.ProfileUpdated) -> Record:
@@ -270,7 +280,7 @@ async def open_world(
         await event_log.declare([PROFILE_UPDATES, SEGMENT_TRANSITIONS, SEGMENT_DEAD_LETTERS])
         profile = Profile(database, event_log)
         server = grpc.aio.server()
-        profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(profile, server)
+        history_service_pb2_grpc.add_HistoryServiceServicer_to_server(profile, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:

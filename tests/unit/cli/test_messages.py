@@ -5,7 +5,7 @@ import pytest
 from cli.commands.messages import _facts, _none_of, _one_of, _print_line
 from libs.errors import Invalid
 from tessera.ingest.v1.event_pb2 import EVENT_TYPE_TRACK
-from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.render.v1 import message_pb2 as pb
 from tessera.render.v1 import message_service_pb2 as render_pb
 
@@ -69,7 +69,7 @@ def test_a_filter_that_is_none_is_refused_with_those_that_are(words: tuple[str, 
 
 def test_messages_show_gives_the_event_s_name_and_values() -> None:
     message = pb.Message(definition_id="cart", cause_id=b"\1" * 16)
-    cause = EventCollected(
+    cause = HistoryEvent(
         type=EVENT_TYPE_TRACK,
         name="Product Added",
         source_id="website",

@@ -9,8 +9,9 @@ from typer.testing import CliRunner, Result
 
 from cli import main
 from libs.errors import Invalid, NotFound
-from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
+from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.profile.v1.profile_pb2 import Profile
 from tessera.render.v1 import campaign_service_pb2 as campaign_pb
 from tessera.render.v1 import preview_service_pb2 as pb
@@ -21,8 +22,8 @@ _WARNING = TemplateWarning(
     part="html", line=3, message="nothing has user.segment.", suggestions=["profile.traits", "segments"]
 )
 _EVENTS = [
-    EventCollected(name="Order Completed", properties_json=b'{"order_id":"1"}'),
-    EventCollected(name="Product Added", properties_json=b'{"name":"Kettle"}'),
+    HistoryEvent(name="Order Completed", properties_json=b'{"order_id":"1"}'),
+    HistoryEvent(name="Product Added", properties_json=b'{"name":"Kettle"}'),
 ]
 
 
@@ -38,7 +39,10 @@ def render(served: Served) -> Served:
     served.answer(
         "tessera.profile.v1.ProfileService",
         GetProfile=lambda _: profile_pb.GetProfileResponse(profile=Profile(profile_id="p-1")),
-        ListEvents=lambda _: profile_pb.ListEventsResponse(events=_EVENTS),
+    )
+    served.answer(
+        "tessera.profile.v1.HistoryService",
+        ListEvents=lambda _: history_pb.ListEventsResponse(events=_EVENTS),
     )
     served.answer("tessera.render.v1.CampaignService", GetCampaign=campaign)
     served.answer(

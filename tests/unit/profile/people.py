@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from services.profile.domain import Change, Event, Profile
-from services.profile.handlers import Applied, apply_events
+from services.profile.identity.model import Change, Event, Profile
+from services.profile.identity.use_cases import Identities, Resolved
 from tests.builders import event_id
 
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ class MemoryPeople:
         self._states: dict[str, bytes] = {}
         self._owners: dict[str, str | None] = {}
 
-    async def claim(self, event_ids: Collection[bytes]) -> set[bytes]:
+    async def remember(self, event_ids: Collection[bytes]) -> set[bytes]:
         new = set(event_ids) - self._known
         self._known |= new
         return new
@@ -55,7 +55,13 @@ class MemoryPeople:
         owners = {i: self._owners[i] for i in identifiers if i in self._owners}
         return owners, {o: _decode(self._states[o]) for o in set(owners.values()) if o is not None}
 
-    async def save(self, changes: Sequence[Change], owners: Mapping[str, str | None]) -> None:
+    async def save_owners(self, owners: Mapping[str, str | None]) -> None:
+        self._owners.update(owners)
+
+    def committed(self) -> None:
+        return
+
+    async def save(self, changes: Sequence[Change]) -> None:
         for change in changes:
             for absorbed in change.absorbed:
                 self.merges += 1
@@ -66,11 +72,17 @@ class MemoryPeople:
                 self._owners.update(moved)
             self.histories.setdefault(change.profile.profile_id, []).extend(change.events)
             self._states[change.profile.profile_id] = _encode(change.profile)
-        self._owners.update(owners)
 
-    def apply(self, *events: Event) -> Applied:
+    def apply(self, *events: Event) -> Resolved:
         """Apply one batch."""
-        return _run(apply_events(self, events))
+        return _run(self._apply(events))
+
+    async def _apply(self, events: Sequence[Event]) -> Resolved:
+        identities = Identities(self)
+        resolved = await identities.resolve(events)
+        await identities.save(resolved.changes)
+        identities.committed()
+        return resolved
 
     def profiles(self) -> list[Profile]:
         """All who live."""

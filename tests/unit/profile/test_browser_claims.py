@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from services.profile.domain import Event
+from services.profile.identity.model import Event
 from tests.unit.profile.people import MemoryPeople, event
 
 _MINE, _EVIL = "e:victim@example.com", "e:evil@example.com"

@@ -9,8 +9,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.profile.domain import BLOCKED_VALUES, Profile
-from services.profile.domain import Event as Collected
+from services.profile.identity.model import BLOCKED_VALUES, Profile
+from services.profile.identity.model import Event as Collected
 from tests import model
 from tests.model import events as model_events
 from tests.model.histories import arrivals, histories, tried

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from services.profile.domain import Event
+from services.profile.identity.model import Event
 from tests.unit.profile.people import MemoryPeople, event
 
 Write = tuple[int, int, bytes | None]

@@ -1,12 +1,8 @@
 """The limits of identity, and those that keep a profile small enough to be read with every event."""
 
-from services.profile.domain import (
-    BLOCKED_VALUES,
-    MOST_IDENTIFIERS,
-    MOST_PURPOSES,
-    MOST_TRAIT_BYTES,
-    is_blocked_value,
-)
+from services.profile.consent.model import MOST_PURPOSES
+from services.profile.identity.model import BLOCKED_VALUES, MOST_IDENTIFIERS, is_blocked_value
+from services.profile.traits.model import MOST_TRAIT_BYTES
 from tests.unit.profile.people import MemoryPeople, event
 
 

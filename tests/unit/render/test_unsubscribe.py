@@ -14,8 +14,9 @@ from services.ingest.domain import Collected
 from services.ingest.handlers import Collector
 from services.ingest.http_api import create_app
 from services.ingest.unsubscribe_api import unsubscribe_routes
-from services.profile import convert as profile
-from services.profile.domain import Choice, Ledger, Profile
+from services.profile.consent.model import Choice
+from services.profile.history import wire as profile
+from services.profile.identity.model import Ledger, Profile
 
 LINKS = Links("a key that only the tests know", "https://shop.example.com/")
 ADA = Unsubscription("ada+<b>@example.com", "cart")

@@ -20,7 +20,8 @@ from services.segment.domain import (
 from services.segment.evaluation import Key, Plan, TrackedSeries, needed_series
 from services.segment.evaluation import plan as evaluation
 from services.segment.handlers import Follower, following
-from tessera.profile.v1.profile_events_pb2 import ProfileUpdated
+from tessera.profile.v1.profile_events_pb2 import ConsentChange, ProfileUpdated
+from tessera.profile.v1.profile_pb2 import Consent, ConsentProof
 from tests.builders import collected
 from tests.model.events import DAY, HOUR, SECOND
 from tests.model.lives import START, profile_id
@@ -160,7 +161,16 @@ async def test_consent_counts_from_the_event_that_said_so_whatever_comes_with_it
             profile_id=ADA,
             revision=number,
             events=step,
-            consent_changes={p: granted for event in step for p, granted in event.consent.items()},
+            consent_changes=[
+                ConsentChange(
+                    purpose=purpose,
+                    consent=Consent(
+                        granted=granted, time=event.event_time, proof=ConsentProof(event_id=event.event_id)
+                    ),
+                )
+                for event in step
+                for purpose, granted in event.consent.items()
+            ],
         )
         for number, step in enumerate(steps, 1)
     ]

@@ -12,7 +12,12 @@ import grpc
 import pytest
 
 from libs import rpc
-from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import (
+    history_service_pb2_grpc,
+    profile_pb2,
+    profile_service_pb2,
+    profile_service_pb2_grpc,
+)
 
 Get = Callable[[Any], Awaitable[profile_pb2.Profile]]
 Read = Callable[[Any, Any], Any]
@@ -26,7 +31,7 @@ KEYS = {
 
 
 class Profiles(profile_service_pb2_grpc.ProfileServiceServicer):
-    """Answers `GetProfile` with `get`, `BatchGetProfiles` with `batch`, `ReadHistory` with `read`."""
+    """Answers `GetProfile` with `get`, `BatchGetProfiles` with `batch`; `Histories` with `read`."""
 
     def __init__(self) -> None:
         self.get: Get
@@ -38,13 +43,22 @@ class Profiles(profile_service_pb2_grpc.ProfileServiceServicer):
         self.metadata.append(dict(context.invocation_metadata()))
         return profile_service_pb2.GetProfileResponse(profile=await self.get(context))
 
-    def ReadHistory(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return self.read(request, context)
-
     async def BatchGetProfiles(self, request: Any, context: Any) -> Any:  # noqa: N802
         return await self.batch(request, context)
 
-    ListProfiles = ListEvents = None
+    ListProfiles = None
+
+
+class Histories(history_service_pb2_grpc.HistoryServiceServicer):
+    """Answers `ReadHistory` with the profiles' `read`."""
+
+    def __init__(self, profiles: Profiles) -> None:
+        self._profiles = profiles
+
+    def ReadHistory(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._profiles.read(request, context)
+
+    ListEvents = ResendProfiles = None
 
 
 @dataclass
@@ -77,8 +91,11 @@ def start(profiles: Profiles) -> Callable[..., AbstractAsyncContextManager[Runni
 
     @asynccontextmanager
     async def started(**options: Any) -> AsyncIterator[Running]:
-        add = profile_service_pb2_grpc.add_ProfileServiceServicer_to_server
-        defaults = {"services": [(add, profiles)], "api_keys": api_keys(**KEYS)}
+        services = [
+            (profile_service_pb2_grpc.add_ProfileServiceServicer_to_server, profiles),
+            (history_service_pb2_grpc.add_HistoryServiceServicer_to_server, Histories(profiles)),
+        ]
+        defaults = {"services": services, "api_keys": api_keys(**KEYS)}
         defaults |= {"address": "127.0.0.1:0", "drain_seconds": 2.0}
         server = rpc.RpcServer(**(defaults | options))
         await server.start()
@@ -122,6 +139,11 @@ async def channel(running: Running) -> AsyncIterator[grpc.aio.Channel]:
 @pytest.fixture
 def stub(channel: grpc.aio.Channel) -> Any:
     return profile_service_pb2_grpc.ProfileServiceStub(channel)
+
+
+@pytest.fixture
+def histories(channel: grpc.aio.Channel) -> Any:
+    return history_service_pb2_grpc.HistoryServiceStub(channel)
 
 
 @pytest.fixture

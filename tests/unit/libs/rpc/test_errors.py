@@ -16,7 +16,7 @@ from libs import errors, rpc
 from libs.repeats import Repeats
 from libs.rpc.status import STATUS_OF, refusal
 from tessera.profile.v1 import profile_service_pb2_grpc
-from tessera.profile.v1.profile_service_pb2 import ReadHistoryRequest, ReadHistoryResponse
+from tessera.profile.v1.history_service_pb2 import ReadHistoryRequest, ReadHistoryResponse
 from tests.unit.libs.rpc.conftest import Pauses
 
 EACH_ERROR = [
@@ -111,7 +111,7 @@ async def test_a_wrong_field_is_named_for_tools_that_know_nothing_of_us(
 
 async def test_a_request_that_is_no_such_message_is_the_caller_s_mistake(channel: Any, lines: Any) -> None:
     get = channel.unary_unary("/tessera.profile.v1.ProfileService/GetProfile")
-    read = channel.unary_stream("/tessera.profile.v1.ProfileService/ReadHistory")
+    read = channel.unary_stream("/tessera.profile.v1.HistoryService/ReadHistory")
     for call in (get(b"\xff"), read(b"\xff").read()):
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await call
@@ -242,7 +242,7 @@ def test_a_status_without_details_is_told_by_its_code(code: StatusCode, kind: ty
     assert kind is type(rpc.error_from(garbled))
 
 
-async def test_a_stream_that_fails_delivers_what_it_had(profiles: Any, stub: Any) -> None:
+async def test_a_stream_that_fails_delivers_what_it_had(profiles: Any, histories: Any) -> None:
     async def generate(_: Any, __: Any) -> Any:
         yield ReadHistoryResponse(profile_id="1")
         raise errors.Conflict("it has changed")
@@ -252,7 +252,7 @@ async def test_a_stream_that_fails_delivers_what_it_had(profiles: Any, stub: Any
         raise errors.Conflict("it has changed")
 
     for profiles.read in (generate, write):
-        call = stub.ReadHistory(ReadHistoryRequest())
+        call = histories.ReadHistory(ReadHistoryRequest())
         first = await call.read()
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await call.read()
@@ -261,7 +261,7 @@ async def test_a_stream_that_fails_delivers_what_it_had(profiles: Any, stub: Any
         assert isinstance(rpc.error_from(failed.value), errors.Conflict)
 
 
-async def test_both_styles_of_stream_end_well(profiles: Any, stub: Any) -> None:
+async def test_both_styles_of_stream_end_well(profiles: Any, histories: Any) -> None:
     async def generate(_: Any, __: Any) -> Any:
         for number in range(3):
             yield ReadHistoryResponse(profile_id=str(number))
@@ -271,12 +271,12 @@ async def test_both_styles_of_stream_end_well(profiles: Any, stub: Any) -> None:
             await context.write(ReadHistoryResponse(profile_id=str(number)))
 
     for profiles.read in (generate, write):
-        received = [response.profile_id async for response in stub.ReadHistory(ReadHistoryRequest())]
+        received = [response.profile_id async for response in histories.ReadHistory(ReadHistoryRequest())]
 
         assert ["0", "1", "2"] == received
 
 
-async def test_a_stream_whose_reader_leaves_is_closed(profiles: Any, stub: Any, lines: Any) -> None:
+async def test_a_stream_whose_reader_leaves_is_closed(profiles: Any, histories: Any, lines: Any) -> None:
     closed = asyncio.Event()
 
     async def generate(_: Any, __: Any) -> Any:
@@ -287,7 +287,7 @@ async def test_a_stream_whose_reader_leaves_is_closed(profiles: Any, stub: Any, 
             closed.set()
 
     profiles.read = generate
-    call = stub.ReadHistory(ReadHistoryRequest())
+    call = histories.ReadHistory(ReadHistoryRequest())
     await call.read()
     call.cancel()
     await asyncio.wait_for(closed.wait(), 5)

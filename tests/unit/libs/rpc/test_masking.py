@@ -6,7 +6,13 @@ import pytest
 
 from libs import rpc
 from tessera.ingest.v1 import ingest_service_pb2
-from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import (
+    history_service_pb2,
+    history_service_pb2_grpc,
+    profile_pb2,
+    profile_service_pb2,
+    profile_service_pb2_grpc,
+)
 from tessera.profile.v1.profile_pb2 import Identifier, Profile
 from tessera.render.v1 import preview_service_pb2
 
@@ -98,10 +104,10 @@ async def test_answers_are_masked_on_their_way_out(
 
 @pytest.mark.parametrize("style", ["generate", "write"])
 async def test_streams_are_masked_in_both_styles(running: Any, profiles: Any, style: str) -> None:
-    part = profile_service_pb2.ReadHistoryResponse(profile_id="1")
-    part.updates.add(revision=7).events.add(name="Paid", email="ann@example.com")
-    masked = profile_service_pb2.ReadHistoryResponse(profile_id="1")
-    masked.updates.add(revision=7).events.add(name="Paid")
+    part = history_service_pb2.ReadHistoryResponse(profile_id="1")
+    part.steps.add(revision=7).events.add(name="Paid", email="ann@example.com")
+    masked = history_service_pb2.ReadHistoryResponse(profile_id="1")
+    masked.steps.add(revision=7).events.add(name="Paid")
 
     async def generate(_: Any, __: Any) -> Any:
         yield part
@@ -111,7 +117,7 @@ async def test_streams_are_masked_in_both_styles(running: Any, profiles: Any, st
 
     profiles.read = {"generate": generate, "write": write}[style]
     async with rpc.open_channel(running.server.address, api_key="reader") as channel:
-        stub: Any = profile_service_pb2_grpc.ProfileServiceStub(channel)
-        received = [r async for r in stub.ReadHistory(profile_service_pb2.ReadHistoryRequest())]
+        stub: Any = history_service_pb2_grpc.HistoryServiceStub(channel)
+        received = [r async for r in stub.ReadHistory(history_service_pb2.ReadHistoryRequest())]
 
     assert [masked] == received

@@ -14,7 +14,13 @@ from libs.errors import TesseraError
 from libs.rpc.permissions import admit, permissions_of, permissions_of_all
 from tessera.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tessera.options.v1 import options_pb2
-from tessera.profile.v1 import profile_pb2, profile_service_pb2, profile_service_pb2_grpc
+from tessera.profile.v1 import (
+    history_service_pb2,
+    history_service_pb2_grpc,
+    profile_pb2,
+    profile_service_pb2,
+    profile_service_pb2_grpc,
+)
 from tessera.recommend.v1 import recommend_service_pb2
 from tessera.render.v1 import (
     campaign_service_pb2,
@@ -89,9 +95,9 @@ def test_a_caller_is_told_what_is_wrong_with_the_key(authorization: str, reason:
 
 async def test_a_stream_is_refused_as_well(running: Any) -> None:
     async with rpc.open_channel(running.server.address, api_key="stranger") as channel:
-        stub: Any = profile_service_pb2_grpc.ProfileServiceStub(channel)
+        stub: Any = history_service_pb2_grpc.HistoryServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await stub.ReadHistory(profile_service_pb2.ReadHistoryRequest()).read()
+            await stub.ReadHistory(history_service_pb2.ReadHistoryRequest()).read()
 
     assert StatusCode.PERMISSION_DENIED is failed.value.code()
 
@@ -163,6 +169,7 @@ def test_every_method_of_the_contracts_names_a_permission() -> None:
     files = [
         ingest_service_pb2,
         profile_service_pb2,
+        history_service_pb2,
         segment_service_pb2,
         recommend_service_pb2,
         campaign_service_pb2,

@@ -16,8 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from libs import rpc
 from libs.rpc.health import Health
 from tessera.profile.v1 import profile_service_pb2_grpc
+from tessera.profile.v1.history_service_pb2 import ReadHistoryRequest, ReadHistoryResponse
 from tessera.profile.v1.profile_pb2 import Profile
-from tessera.profile.v1.profile_service_pb2 import ReadHistoryRequest, ReadHistoryResponse
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 SERVICE = "tessera.profile.v1.ProfileService"
@@ -52,7 +52,7 @@ async def test_a_call_in_flight_finishes_when_the_server_stops(
 
 
 async def test_a_stream_without_an_end_is_told_that_the_server_stops(
-    running: Any, profiles: Any, stub: Any
+    running: Any, profiles: Any, histories: Any
 ) -> None:
     async def read(_: Any, __: Any) -> Any:
         yield ReadHistoryResponse(profile_id="1")
@@ -61,7 +61,7 @@ async def test_a_stream_without_an_end_is_told_that_the_server_stops(
 
     profiles.read = read
     received = []
-    async for response in stub.ReadHistory(ReadHistoryRequest()):
+    async for response in histories.ReadHistory(ReadHistoryRequest()):
         running.stopping.set()
         received.append(response.profile_id)
     await running.task

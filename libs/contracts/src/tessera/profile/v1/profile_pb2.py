@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/profile/v1/profile.proto\x12\x12tessera.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\x9b\x03\n\x07Profile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x39\n\x0bidentifiers\x18\x03 \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\x04 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x39\n\x07\x63onsent\x18\x05 \x03(\x0b\x32(.tessera.profile.v1.Profile.ConsentEntry\x12\x13\n\x0b\x65vent_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x61\x62sorbed_profile_ids\x18\x08 \x03(\t\x12\x13\n\x05\x65mail\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x1aK\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Consent:\x02\x38\x01\"\xa8\x01\n\x07\x43onsent\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06source\x18\x03 \x01(\x0e\x32!.tessera.profile.v1.ConsentSource\x12/\n\x05proof\x18\x04 \x01(\x0b\x32 .tessera.profile.v1.ConsentProof\" \n\x0c\x43onsentProof\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\"S\n\nIdentifier\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".tessera.profile.v1.IdentifierKind\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01*\xa6\x01\n\x0eIdentifierKind\x12\x1f\n\x1bIDENTIFIER_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17IDENTIFIER_KIND_USER_ID\x10\x01\x12\x19\n\x15IDENTIFIER_KIND_EMAIL\x10\x02\x12\x19\n\x15IDENTIFIER_KIND_PHONE\x10\x03\x12 \n\x1cIDENTIFIER_KIND_ANONYMOUS_ID\x10\x04*f\n\rConsentSource\x12\x1e\n\x1a\x43ONSENT_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ONSENT_SOURCE_BROWSER\x10\x01\x12\x19\n\x15\x43ONSENT_SOURCE_SERVER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/profile/v1/profile.proto\x12\x12tessera.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\x9c\x04\n\x07Profile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x39\n\x0bidentifiers\x18\x03 \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\x04 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x39\n\x07\x63onsent\x18\x05 \x03(\x0b\x32(.tessera.profile.v1.Profile.ConsentEntry\x12\x13\n\x0b\x65vent_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x61\x62sorbed_profile_ids\x18\x08 \x03(\t\x12\x13\n\x05\x65mail\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12H\n\x0f\x63onsent_details\x18\x0b \x03(\x0b\x32/.tessera.profile.v1.Profile.ConsentDetailsEntry\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1aR\n\x13\x43onsentDetailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Consent:\x02\x38\x01\"\xa8\x01\n\x07\x43onsent\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06source\x18\x03 \x01(\x0e\x32!.tessera.profile.v1.ConsentSource\x12/\n\x05proof\x18\x04 \x01(\x0b\x32 .tessera.profile.v1.ConsentProof\" \n\x0c\x43onsentProof\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\"S\n\nIdentifier\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".tessera.profile.v1.IdentifierKind\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01*\xa6\x01\n\x0eIdentifierKind\x12\x1f\n\x1bIDENTIFIER_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17IDENTIFIER_KIND_USER_ID\x10\x01\x12\x19\n\x15IDENTIFIER_KIND_EMAIL\x10\x02\x12\x19\n\x15IDENTIFIER_KIND_PHONE\x10\x03\x12 \n\x1cIDENTIFIER_KIND_ANONYMOUS_ID\x10\x04*f\n\rConsentSource\x12\x1e\n\x1a\x43ONSENT_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ONSENT_SOURCE_BROWSER\x10\x01\x12\x19\n\x15\x43ONSENT_SOURCE_SERVER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROFILE_CONSENTENTRY']._loaded_options = None
   _globals['_PROFILE_CONSENTENTRY']._serialized_options = b'8\001'
+  _globals['_PROFILE_CONSENTDETAILSENTRY']._loaded_options = None
+  _globals['_PROFILE_CONSENTDETAILSENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE'].fields_by_name['identifiers']._loaded_options = None
   _globals['_PROFILE'].fields_by_name['identifiers']._serialized_options = b'\260\273\030\001'
   _globals['_PROFILE'].fields_by_name['traits_json']._loaded_options = None
@@ -45,18 +47,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE'].fields_by_name['phone']._serialized_options = b'\260\273\030\001'
   _globals['_IDENTIFIER'].fields_by_name['value']._loaded_options = None
   _globals['_IDENTIFIER'].fields_by_name['value']._serialized_options = b'\260\273\030\001'
-  _globals['_IDENTIFIERKIND']._serialized_start=828
-  _globals['_IDENTIFIERKIND']._serialized_end=994
-  _globals['_CONSENTSOURCE']._serialized_start=996
-  _globals['_CONSENTSOURCE']._serialized_end=1098
+  _globals['_IDENTIFIERKIND']._serialized_start=957
+  _globals['_IDENTIFIERKIND']._serialized_end=1123
+  _globals['_CONSENTSOURCE']._serialized_start=1125
+  _globals['_CONSENTSOURCE']._serialized_end=1227
   _globals['_PROFILE']._serialized_start=124
-  _globals['_PROFILE']._serialized_end=535
-  _globals['_PROFILE_CONSENTENTRY']._serialized_start=460
-  _globals['_PROFILE_CONSENTENTRY']._serialized_end=535
-  _globals['_CONSENT']._serialized_start=538
-  _globals['_CONSENT']._serialized_end=706
-  _globals['_CONSENTPROOF']._serialized_start=708
-  _globals['_CONSENTPROOF']._serialized_end=740
-  _globals['_IDENTIFIER']._serialized_start=742
-  _globals['_IDENTIFIER']._serialized_end=825
+  _globals['_PROFILE']._serialized_end=664
+  _globals['_PROFILE_CONSENTENTRY']._serialized_start=534
+  _globals['_PROFILE_CONSENTENTRY']._serialized_end=580
+  _globals['_PROFILE_CONSENTDETAILSENTRY']._serialized_start=582
+  _globals['_PROFILE_CONSENTDETAILSENTRY']._serialized_end=664
+  _globals['_CONSENT']._serialized_start=667
+  _globals['_CONSENT']._serialized_end=835
+  _globals['_CONSENTPROOF']._serialized_start=837
+  _globals['_CONSENTPROOF']._serialized_end=869
+  _globals['_IDENTIFIER']._serialized_start=871
+  _globals['_IDENTIFIER']._serialized_end=954
 # @@protoc_insertion_point(module_scope)

@@ -93,6 +93,26 @@ class Profile(_message.Message):
         KEY_FIELD_NUMBER: _builtins.int
         VALUE_FIELD_NUMBER: _builtins.int
         key: _builtins.str
+        value: _builtins.bool
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ConsentDetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
         @_builtins.property
         def value(self) -> Global___Consent: ...
         def __init__(
@@ -117,6 +137,7 @@ class Profile(_message.Message):
     ABSORBED_PROFILE_IDS_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     PHONE_FIELD_NUMBER: _builtins.int
+    CONSENT_DETAILS_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
     """A UUID. An id that was absorbed by a merge answers with the survivor."""
     revision: _builtins.int
@@ -136,7 +157,7 @@ class Profile(_message.Message):
         """All identifiers that lead here, strongest kind first."""
 
     @_builtins.property
-    def consent(self) -> _containers.MessageMap[_builtins.str, Global___Consent]:
+    def consent(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
         """What the person allows or refuses, by purpose; an absent purpose was never stated. What was refused
         by one of the person's addresses is in it already.
         """
@@ -149,6 +170,10 @@ class Profile(_message.Message):
     def absorbed_profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The profiles that were merged into this one."""
 
+    @_builtins.property
+    def consent_details(self) -> _containers.MessageMap[_builtins.str, Global___Consent]:
+        """What `consent` rests on, by the same purposes: since when, from whom, and its proof."""
+
     def __init__(
         self,
         *,
@@ -156,16 +181,17 @@ class Profile(_message.Message):
         revision: _builtins.int = ...,
         identifiers: _abc.Iterable[Global___Identifier] | None = ...,
         traits_json: _builtins.bytes = ...,
-        consent: _abc.Mapping[_builtins.str, Global___Consent] | None = ...,
+        consent: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
         event_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         absorbed_profile_ids: _abc.Iterable[_builtins.str] | None = ...,
         email: _builtins.str = ...,
         phone: _builtins.str = ...,
+        consent_details: _abc.Mapping[_builtins.str, Global___Consent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed_profile_ids", b"absorbed_profile_ids", "consent", b"consent", "create_time", b"create_time", "email", b"email", "event_count", b"event_count", "identifiers", b"identifiers", "phone", b"phone", "profile_id", b"profile_id", "revision", b"revision", "traits_json", b"traits_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed_profile_ids", b"absorbed_profile_ids", "consent", b"consent", "consent_details", b"consent_details", "create_time", b"create_time", "email", b"email", "event_count", b"event_count", "identifiers", b"identifiers", "phone", b"phone", "profile_id", b"profile_id", "revision", b"revision", "traits_json", b"traits_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

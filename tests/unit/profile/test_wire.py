@@ -4,8 +4,11 @@ import msgspec
 import pytest
 
 from libs.errors import Invalid
-from services.profile import convert
-from services.profile.domain import Change, Profile, Trait
+from services.profile.directory import use_cases as directory
+from services.profile.directory import wire as profile_wire
+from services.profile.history import wire
+from services.profile.identity.model import Change, Profile
+from services.profile.traits.model import Trait
 from tessera.profile.v1 import profile_events_pb2, profile_pb2
 from tests.builders import collected
 
@@ -16,14 +19,14 @@ _EXACT = (
 
 
 def _profile(traits: bytes) -> Profile:
-    event = convert.event_of(collected(traits=traits, user_id="1").SerializeToString())
+    event = wire.event_of(collected(traits=traits, user_id="1").SerializeToString())
     known = {name: Trait(value, 1, event.event_id, True) for name, value in event.traits.items()}
     stored = msgspec.msgpack.encode(Profile("id", 1, traits=known))
     return msgspec.msgpack.decode(stored, type=Profile)
 
 
 def test_numbers_beyond_64_bits_survive_from_the_event_to_the_answer() -> None:
-    answer = convert.profile_pb(_profile(_EXACT)).traits_json
+    answer = profile_wire.profile_pb(_profile(_EXACT)).traits_json
 
     assert (
         b'{"above":9007199254740993,"beyond":340282366920938463463374607431768211457,'
@@ -33,7 +36,7 @@ def test_numbers_beyond_64_bits_survive_from_the_event_to_the_answer() -> None:
 
 def test_a_trait_change_holds_the_value_as_it_came_and_nothing_for_a_removed_one() -> None:
     profile = _profile(_EXACT)
-    (body,) = convert.bodies_of(Change(profile, traits=set(profile.traits)))
+    (body,) = wire.bodies_of(Change(profile, traits=set(profile.traits)))
     step = profile_events_pb2.ProfileUpdated.FromString(body)
 
     assert {
@@ -48,24 +51,24 @@ def test_a_trait_change_holds_the_value_as_it_came_and_nothing_for_a_removed_one
 
 @pytest.mark.parametrize("traits", [b"", b"null", b"{}"])
 def test_an_identify_without_traits_is_an_event_like_any_other(traits: bytes) -> None:
-    assert {} == convert.event_of(collected(traits=traits, user_id="1").SerializeToString()).traits
+    assert {} == wire.event_of(collected(traits=traits, user_id="1").SerializeToString()).traits
 
 
 @pytest.mark.parametrize("record", [b"\xff", b"", collected(user_id="1").SerializeToString()[:20]])
 def test_a_record_that_is_no_event_is_refused(record: bytes) -> None:
     with pytest.raises(Invalid):
-        convert.event_of(record)
+        wire.event_of(record)
 
 
 def test_a_large_change_becomes_several_steps_that_hold_each_event_once_in_order() -> None:
     events = [
-        convert.event_of(
+        wire.event_of(
             collected(user_id="1", message_id=str(n), properties={"text": "x" * 30_000}).SerializeToString()
         )
         for n in range(100)
     ]
-    bodies = convert.bodies_of(Change(Profile("id", 1), events=events, added=["u:1"]))
-    found = [event.message_id for body in bodies for event in convert.events_in(body)]
+    bodies = wire.bodies_of(Change(Profile("id", 1), events=events, added=["u:1"]))
+    found = [wire.event_pb(event).message_id for body in bodies for event in wire.events_in(body)]
 
     assert 5 < len(bodies) < 20
     assert max(map(len, bodies)) < 500_000
@@ -79,10 +82,12 @@ def test_a_large_change_becomes_several_steps_that_hold_each_event_once_in_order
 def test_an_identifier_that_is_none_of_its_kind_is_refused(kind: str, value: str) -> None:
     number = profile_pb2.IdentifierKind.Value(f"IDENTIFIER_KIND_{kind}")
     with pytest.raises(Invalid):
-        convert.identifier_of(profile_pb2.Identifier(kind=number, value=value))
+        directory.normal_identifier(
+            profile_wire.identifier_of(profile_pb2.Identifier(kind=number, value=value))
+        )
 
 
 def test_an_identifier_is_looked_up_in_its_normal_form() -> None:
     asked = profile_pb2.Identifier(kind=profile_pb2.IDENTIFIER_KIND_PHONE, value="0049 (30) 123-456")
 
-    assert "p:+4930123456" == convert.identifier_of(asked)
+    assert "p:+4930123456" == directory.normal_identifier(profile_wire.identifier_of(asked))
