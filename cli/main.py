@@ -1,7 +1,10 @@
 """The `tessera` command."""
 
+import inspect
 import logging
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import structlog
 import typer
@@ -22,8 +25,15 @@ from cli.commands import (
     training,
     up,
 )
-from cli.terminal import err
+from cli.terminal import err, out
 from libs.errors import TesseraError
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"tessera {metadata.version('tessera')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="tessera",
@@ -39,6 +49,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _tessera(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    pass
+
 
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
@@ -57,6 +77,21 @@ app.add_typer(profiles.segments_app, name="segments")
 app.add_typer(library.templates_app, name="templates")
 app.add_typer(library.campaigns_app, name="campaigns")
 app.add_typer(messages.app, name="messages")
+
+
+def _in_paragraphs(group: typer.Typer) -> None:
+    """Let help texts be broken where the terminal ends, not where the source's lines do."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        text = command.help or inspect.getdoc(command.callback) or ""
+        paragraphs = text.split("\n\n")
+        command.help = "\n\n".join(p if p.startswith(" ") else " ".join(p.split("\n")) for p in paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _in_paragraphs(inner.typer_instance)
+
+
+_in_paragraphs(app)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """How commands speak: tables and sentences for people, JSON for scripts, errors without tracebacks."""
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import Coroutine
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.home import DEFAULT
-from libs.errors import Invalid
+from libs.errors import Invalid, Unavailable
 from libs.rpc import error_from
 
 out = Console(highlight=False)
@@ -32,6 +33,10 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DEFAULT_HOME = DEFAULT
+HIDDEN = "[dim]Personal data is hidden from this key: it lacks the permission pii.read.[/dim]"
+
+# What gRPC says where nobody listens.
+_NOBODY = re.compile(r"failed to connect|connections to all backends", re.IGNORECASE)
 
 Result = TypeVar("Result")
 Failure = TypeVar("Failure", bound=BaseException)
@@ -42,7 +47,12 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return asyncio.run(work)
     except grpc.aio.AioRpcError as error:
-        raise error_from(error) from None
+        problem = error_from(error)
+        if isinstance(problem, Unavailable) and _NOBODY.search(problem.message):
+            raise Unavailable(
+                f"a service does not answer ({problem.message}): `tessera status` tells which"
+            ) from None
+        raise problem from None
 
 
 def print_json(value: object) -> None:

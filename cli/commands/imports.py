@@ -29,6 +29,19 @@ _BATCH_BYTES = 3_000_000
 _LISTED = 20
 _KEPT = 1000
 
+# What the contract calls otherwise than files do.
+_NAMES = {
+    "message_id": "messageId",
+    "user_id": "userId",
+    "anonymous_id": "anonymousId",
+    "previous_id": "previousId",
+    "group_id": "groupId",
+    "name": "event",
+    "properties_json": "properties",
+    "traits_json": "traits",
+    "context_json": "context",
+}
+
 Read = Callable[[IO[bytes]], Iterator[Line]]
 
 
@@ -141,11 +154,11 @@ def import_file(
 
       tessera import history.jsonl.gz --source backend
 
-      tessera import orders.csv --set event="Order Completed" --map userId=Customer --map timestamp=Date
-      --map properties.revenue=Total --type properties.revenue=number
+      tessera import people.csv --map userId=id --map traits.plan=Plan
 
-      tessera import people.csv --map userId=id --map traits.first_name=Name --map
-      consent.email_marketing=Newsletter --yes ja --no nein --set timestamp=2026-01-31
+      tessera import orders.csv --set event="Order Completed" --dry-run
+
+    docs/importing.md has more of them, and what becomes of which file.
     """
     summary = Summary(str(file), source)
     asked = Asked(maps or (), sets or (), types or (), ignored or (), yes or (), no or ())
@@ -285,7 +298,8 @@ async def _send(clients: Clients, batch: list[Line], summary: Summary) -> None:
     answer = await (await clients.ingest()).ImportEvents(request)
     summary.accepted += answer.accepted
     for rejection in answer.rejections:
-        summary.refuse(batch[rejection.index].number, f"{rejection.field}: {rejection.reason}")
+        field = _NAMES.get(rejection.field, rejection.field)
+        summary.refuse(batch[rejection.index].number, f"{field}: {rejection.reason}")
 
 
 def _progress(as_json: bool) -> Progress:

@@ -13,7 +13,7 @@ from rich.text import Text
 from cli.clients import Clients, connect
 from cli.formats import as_dict, event_name, json_lines_of, moment, word
 from cli.pages import pages
-from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, line, out, pairs, print_json, run
+from cli.terminal import DEFAULT_HOME, HIDDEN, HomeOption, JsonOption, line, out, pairs, print_json, run
 from libs.errors import Invalid, NotFound, PermissionDenied, Unavailable
 from libs.rpc import error_from
 from tessera.profile.v1 import history_service_pb2 as history_pb
@@ -39,6 +39,7 @@ _DELIVERIES = ("pending", "leased", "acknowledged", "rejected", "withdrawn")
 _NOTHING = DeliveryState.DELIVERY_STATE_UNSPECIFIED
 _POLL_SECONDS = 0.5
 _MOST_PAGES = 20
+_LEAST_PREFIX = 4
 
 
 @app.command("tail")
@@ -161,6 +162,9 @@ def show(
       tessera messages show 0197c1 --html > message.html
     """
 
+    if len(message_id) < _LEAST_PREFIX:
+        raise Invalid("MESSAGE_ID", f"is at least the first {_LEAST_PREFIX} characters of a message's id")
+
     async def call() -> tuple[Message, HistoryEvent | None]:
         async with connect(home) as clients:
             messages = await clients.messages()
@@ -183,6 +187,8 @@ def show(
     for name, value in _facts(message, cause):
         shown.add_row(f"[bold]{name}[/bold]", Text(value))
     out.print(shown)
+    if message.outcome == Outcome.OUTCOME_RENDERED and not message.to:
+        out.print(HIDDEN)
     if message.text:
         out.print()
         out.print(message.text, markup=False, soft_wrap=True)
@@ -231,17 +237,22 @@ def _facts(message: Message, cause: HistoryEvent | None = None) -> list[tuple[st
         ("campaign", message.campaign_id),
         ("because of", f"{message.definition_id} at {moment(message.cause_time)}"),
         *_event_facts(message, cause),
-        (
-            "template",
-            f"{message.template_id} version {message.template_version}" if message.template_id else "",
-        ),
+        ("template", _at("version", message.template_id, message.template_version)),
         ("left out", "; ".join(message.omitted)),
         ("model", f"version {message.model_version}" if message.model_version else ""),
-        ("profile", f"{message.profile_id} at revision {message.profile_revision}"),
-        ("rendered", moment(message.create_time)),
-        ("expires", moment(message.expire_time)),
+        ("profile", _at("at revision", message.profile_id, message.profile_revision)),
+        (
+            "rendered" if message.outcome == Outcome.OUTCOME_RENDERED else "decided",
+            moment(message.create_time),
+        ),
+        ("expires", "" if message.delivery_state == _NOTHING else moment(message.expire_time)),
     ]
     return [(name, value) for name, value in facts if value and value != "unspecified"]
+
+
+def _at(what: str, name: str, number: int) -> str:
+    """A name with its number, where it has one: what was never rendered has none."""
+    return f"{name} {what} {number}" if name and number else name
 
 
 def _event_facts(message: Message, cause: HistoryEvent | None) -> list[tuple[str, str]]:
@@ -249,7 +260,12 @@ def _event_facts(message: Message, cause: HistoryEvent | None) -> list[tuple[str
     if not message.cause_id:
         return []
     if cause is None:
-        return [("event", f"{message.cause_id.hex()} (not among what profile shows of this person)")]
+        return [
+            (
+                "event",
+                f"none that is known: time alone decided, or it is out of reach ({message.cause_id.hex()})",
+            )
+        ]
     name = f"{event_name(cause)} from {cause.source_id} at {moment(cause.event_time)}"
     values = [("", value) for value in json_lines_of(cause.properties_json)]
     return [("event", name), *values]

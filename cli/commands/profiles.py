@@ -10,7 +10,7 @@ from rich.text import Text
 from cli import people
 from cli.clients import connect
 from cli.formats import as_dict, event_name, json_text, moment, word
-from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
+from cli.terminal import DEFAULT_HOME, HIDDEN, HomeOption, JsonOption, out, pairs, print_json, run, table
 from tessera.ingest.v1.event_pb2 import EventType
 from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
@@ -68,6 +68,8 @@ def show(
         )
         return
     _print_profile(person, memberships)
+    if not person.identifiers:
+        out.print(HIDDEN)
     if last:
         out.print(f"\n[bold]last {len(last)} of {person.event_count:,} events[/bold]")
         out.print(events_table(last))

@@ -109,7 +109,7 @@ def rejected(
         print_json([{**as_dict(event), "body": body_of(event.body)} for event in events])
         return
     if not events:
-        out.print("Nothing was rejected.")
+        out.print(f"Nothing of source {source} was rejected." if source else "Nothing was rejected.")
         return
     for event in events:
         out.print(

@@ -63,7 +63,7 @@ def _json_line(line: TextLine, name: str) -> Line:
         raw = line.text.strip().encode()
         return Line(line.number, event_of(call, _message_id(name, line.number, raw)))
     except orjson.JSONDecodeError as error:
-        return Line(line.number, None, f"is not valid JSON: {error}")
+        return Line(line.number, None, f"is not valid JSON: {error.msg} at character {error.colno}")
     except Invalid as error:
         return Line(line.number, None, error.message)
 
