@@ -151,7 +151,7 @@ def list_campaigns(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
     )
     for one in campaigns:
         paused = "[yellow]paused[/yellow]" if one.paused else ""
-        shown.add_row(one.campaign_id, paused, str(one.version), _start(one), one.template_id, _stream(one))
+        shown.add_row(one.campaign_id, paused, _start(one), one.template_id, _stream(one), str(one.version))
     out.print(shown)
 
 
