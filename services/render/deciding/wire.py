@@ -23,6 +23,7 @@ _STARTS = {
     segment_events_pb2.TRANSITION_KIND_ENTERED: Start.SEGMENT,
     segment_events_pb2.TRANSITION_KIND_TRIGGERED: Start.TRIGGER,
 }
+_CAUSES = frozenset({*_STARTS, segment_events_pb2.TRANSITION_KIND_WITHDRAWN})
 # Unlike others it keeps whole numbers of any length.
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -33,11 +34,13 @@ def cause_of(record: bytes, traceparent: str) -> Cause | Withdrawal | None:
         found = segment_events_pb2.TransitionOccurred.FromString(record)
     except DecodeError as error:
         raise Invalid("record", f"not a TransitionOccurred: {error}") from error
+    if not found.cause_id and found.kind in _CAUSES:
+        raise Invalid("cause_id", "is required")
+    if found.kind == segment_events_pb2.TRANSITION_KIND_WITHDRAWN:
+        return Withdrawal(found.definition_id, found.cause_id)
     start = _STARTS.get(found.kind)
     if start is None:
         return None
-    if not found.cause_id:
-        raise Invalid("cause_id", "is required")
     return Cause(
         profile_id=uuid_text(found.profile_id, "profile_id"),
         profile_revision=found.profile_revision,
@@ -46,6 +49,7 @@ def cause_of(record: bytes, traceparent: str) -> Cause | Withdrawal | None:
         cause_id=found.cause_id,
         time=micros(found.time),
         event=found.event_properties_json,
+        event_name=found.event_name,
         traceparent=traceparent,
     )
 

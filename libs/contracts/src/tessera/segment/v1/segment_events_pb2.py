@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/segment/v1/segment_events.proto\x12\x12tessera.segment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\xe0\x02\n\x12TransitionOccurred\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x18\n\x10profile_revision\x18\x02 \x01(\x03\x12\x30\n\x04kind\x18\x03 \x01(\x0e\x32\".tessera.segment.v1.TransitionKind\x12\x15\n\rdefinition_id\x18\x04 \x01(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x05 \x01(\x03\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63\x61use_id\x18\x07 \x01(\x0c\x12\x10\n\x08\x65vent_id\x18\x08 \x01(\x0c\x12#\n\x15\x65vent_properties_json\x18\t \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x33\n\x0b\x65xit_reason\x18\n \x01(\x0e\x32\x1e.tessera.segment.v1.ExitReason\x12\x0f\n\x07trusted\x18\x0b \x01(\x08*\xa8\x01\n\x0eTransitionKind\x12\x1f\n\x1bTRANSITION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRANSITION_KIND_ENTERED\x10\x01\x12\x1a\n\x16TRANSITION_KIND_EXITED\x10\x02\x12\x1d\n\x19TRANSITION_KIND_TRIGGERED\x10\x03\x12\x1d\n\x19TRANSITION_KIND_WITHDRAWN\x10\x04*s\n\nExitReason\x12\x1b\n\x17\x45XIT_REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45XIT_REASON_RULE\x10\x01\x12\x16\n\x12\x45XIT_REASON_MERGED\x10\x02\x12\x1a\n\x16\x45XIT_REASON_DEFINITION\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/segment/v1/segment_events.proto\x12\x12tessera.segment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\xf4\x02\n\x12TransitionOccurred\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x18\n\x10profile_revision\x18\x02 \x01(\x03\x12\x30\n\x04kind\x18\x03 \x01(\x0e\x32\".tessera.segment.v1.TransitionKind\x12\x15\n\rdefinition_id\x18\x04 \x01(\t\x12\x1a\n\x12\x64\x65\x66inition_version\x18\x05 \x01(\x03\x12(\n\x04time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63\x61use_id\x18\x07 \x01(\x0c\x12\x10\n\x08\x65vent_id\x18\x08 \x01(\x0c\x12#\n\x15\x65vent_properties_json\x18\t \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x33\n\x0b\x65xit_reason\x18\n \x01(\x0e\x32\x1e.tessera.segment.v1.ExitReason\x12\x0f\n\x07trusted\x18\x0b \x01(\x08\x12\x12\n\nevent_name\x18\x0c \x01(\t*\xa8\x01\n\x0eTransitionKind\x12\x1f\n\x1bTRANSITION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRANSITION_KIND_ENTERED\x10\x01\x12\x1a\n\x16TRANSITION_KIND_EXITED\x10\x02\x12\x1d\n\x19TRANSITION_KIND_TRIGGERED\x10\x03\x12\x1d\n\x19TRANSITION_KIND_WITHDRAWN\x10\x04*s\n\nExitReason\x12\x1b\n\x17\x45XIT_REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45XIT_REASON_RULE\x10\x01\x12\x16\n\x12\x45XIT_REASON_MERGED\x10\x02\x12\x1a\n\x16\x45XIT_REASON_DEFINITION\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRANSITIONOCCURRED'].fields_by_name['event_properties_json']._loaded_options = None
   _globals['_TRANSITIONOCCURRED'].fields_by_name['event_properties_json']._serialized_options = b'\260\273\030\001'
-  _globals['_TRANSITIONKIND']._serialized_start=486
-  _globals['_TRANSITIONKIND']._serialized_end=654
-  _globals['_EXITREASON']._serialized_start=656
-  _globals['_EXITREASON']._serialized_end=771
+  _globals['_TRANSITIONKIND']._serialized_start=506
+  _globals['_TRANSITIONKIND']._serialized_end=674
+  _globals['_EXITREASON']._serialized_start=676
+  _globals['_EXITREASON']._serialized_end=791
   _globals['_TRANSITIONOCCURRED']._serialized_start=131
-  _globals['_TRANSITIONOCCURRED']._serialized_end=483
+  _globals['_TRANSITIONOCCURRED']._serialized_end=503
 # @@protoc_insertion_point(module_scope)

@@ -101,6 +101,7 @@ class TransitionOccurred(_message.Message):
     EVENT_PROPERTIES_JSON_FIELD_NUMBER: _builtins.int
     EXIT_REASON_FIELD_NUMBER: _builtins.int
     TRUSTED_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
     """The person: the record's key."""
     profile_revision: _builtins.int
@@ -126,6 +127,8 @@ class TransitionOccurred(_message.Message):
     up. Where time alone decided, it is the trust of the event that began the wait, or of the newest
     event that the rule looks at; false where that is not known.
     """
+    event_name: _builtins.str
+    """The name of the event that decided it, such as `Order Completed`; empty where it is not at hand."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it became true, by the times of the events: maybe long before it was computed."""
@@ -144,10 +147,11 @@ class TransitionOccurred(_message.Message):
         event_properties_json: _builtins.bytes = ...,
         exit_reason: Global___ExitReason.ValueType = ...,
         trusted: _builtins.bool = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "definition_id", b"definition_id", "definition_version", b"definition_version", "event_id", b"event_id", "event_properties_json", b"event_properties_json", "exit_reason", b"exit_reason", "kind", b"kind", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "time", b"time", "trusted", b"trusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "definition_id", b"definition_id", "definition_version", b"definition_version", "event_id", b"event_id", "event_name", b"event_name", "event_properties_json", b"event_properties_json", "exit_reason", b"exit_reason", "kind", b"kind", "profile_id", b"profile_id", "profile_revision", b"profile_revision", "time", b"time", "trusted", b"trusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
