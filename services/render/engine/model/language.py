@@ -1,19 +1,30 @@
 """Liquid as our templates speak it: escaping for HTML alone, further filters, and limits."""
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import orjson
-from liquid import Environment
+from liquid import Environment, RenderContext
+from liquid.builtin.expressions import FilteredExpression, TernaryFilteredExpression
+from liquid.builtin.expressions.filtered import Filter
 from liquid.exceptions import LiquidError
-from liquid.filter import string_filter
+from liquid.expression import Expression
 from liquid.template import BoundTemplate
 
+from services.render.engine.model import comparing
+from services.render.engine.model.dialects import foreign_in
+from services.render.engine.model.filters import tolerant_filters
+from services.render.engine.model.names import is_known, near_filter, near_tag, nearest
 from services.render.engine.model.parts import HTML, Complaint, TemplateWarning
 
 _REMEMBERED_TEMPLATES = 256
-_MOST_MONEY_DIGITS = 15
+_MOST_WARNINGS = 20
+# `else` takes no condition, and the library reads on over one without a word.
+_ELSE_IF = re.compile(r"\{%-?\s*else\s+if\b[^%]*-?%\}")
+_UNKNOWN_TAG = re.compile(r"unexpected tag '(\w+)'")
+
+comparing.install()
 
 
 class Refused(Exception):
@@ -34,33 +45,12 @@ class _Limited(Environment):
     output_stream_limit = 600_000
 
 
-@string_filter
-def _money(value: str, symbol: object = "") -> str:
-    """1234.5 as `1,234.50`, behind a symbol; what is no amount stays as it is."""
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        return value
-    if not amount.is_finite() or amount.adjusted() > _MOST_MONEY_DIGITS:
-        return value
-    sign = "-" if amount < 0 else ""
-    rounded = abs(amount).quantize(Decimal("0.01"), ROUND_HALF_UP)
-    return f"{sign}{symbol}{rounded:,}"
-
-
-def _json(value: object) -> str:
-    """A value as JSON, null for a missing one; with `| safe` it may stand in a script."""
-    text = orjson.dumps(value, default=lambda _: None).decode()
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _environment(autoescape: bool) -> Environment:
     environment = _Limited(autoescape=autoescape)
     # There is nothing to include: templates stand alone.
     for tag in ("include", "render"):
         del environment.tags[tag]
-    environment.add_filter("money", _money)
-    environment.add_filter("json", _json)
+    environment.filters = tolerant_filters(environment.filters)
     return environment
 
 
@@ -74,16 +64,65 @@ def _parse(source: str, escaping: bool) -> BoundTemplate:
 
 
 def check(part: str, source: str) -> list[TemplateWarning]:
-    """Refuse a part that can't be parsed or names a filter that nobody has; warn of names."""
+    """Refuse a part that can't be parsed, or holds what nobody has; warn of names that nothing has."""
+    foreign = foreign_in(source)
+    if foreign is not None:
+        raise Refused(
+            Complaint(
+                part,
+                _line_of(source, foreign.at),
+                f"{_short(foreign.text)} is {foreign.language}, and this template is written in "
+                "Liquid, such as {{ profile.traits.first_name }}; what is to stand there as it is goes "
+                "between {% raw %} and {% endraw %}",
+            )
+        )
+    misplaced = _ELSE_IF.search(source)
+    if misplaced is not None:
+        raise Refused(Complaint(part, _line_of(source, misplaced.start()), "'else if' is written 'elsif'"))
     try:
         template = _parse(source, part == HTML)
-        for name, places in template.analyze(include_partials=False).filters.items():
+        analysis = template.analyze(include_partials=False)
+        for name, places in analysis.filters.items():
             if name not in template.env.filters:
-                line = source.count("\n", 0, places[0].index) + 1
-                raise Refused(Complaint(part, line, f"unknown filter '{name}'"))
+                near = near_filter(name, list(template.env.filters))
+                hint = f": did you mean '{near}'?" if near else ""
+                raise Refused(
+                    Complaint(part, _line_of(source, places[0].index), f"unknown filter '{name}'{hint}")
+                )
+        for used in _filters_of(template):
+            used.validate_filter_arguments(template.env)
+        return list(_unknown_names(part, source, analysis.globals))[:_MOST_WARNINGS]
     except (LiquidError, RecursionError, MemoryError, ValueError) as error:
         raise Refused(_complaint(part, source, error)) from error
-    return []
+
+
+def _filters_of(template: BoundTemplate) -> Iterator[Filter]:
+    """Every use of a filter, also in branches that no context leads to."""
+    context = RenderContext(template)
+    nodes = list(template.nodes)
+    while nodes:
+        node = nodes.pop()
+        for expression in node.expressions():
+            yield from _filters_in(expression)
+        nodes += node.children(context, include_partials=False)
+
+
+def _filters_in(expression: Expression) -> Iterator[Filter]:
+    if isinstance(expression, FilteredExpression | TernaryFilteredExpression):
+        yield from expression.filters or ()
+    for child in expression.children():
+        yield from _filters_in(child)
+
+
+def _unknown_names(part: str, source: str, names: dict[str, Any]) -> Iterator[TemplateWarning]:
+    seen: set[str] = set()
+    for variables in names.values():
+        for variable in variables:
+            path = variable.segments
+            if str(variable) not in seen and not is_known(path):
+                seen.add(str(variable))
+                line = _line_of(source, variable.span.index)
+                yield TemplateWarning(part, line, str(variable), nearest(path))
 
 
 def render(part: str, source: str, context: dict[str, Any]) -> str:
@@ -99,9 +138,25 @@ def _complaint(part: str, source: str, error: Exception) -> Complaint:
         place = error.context() if error.token and error.token.start_index < len(source) else None
         # Without a place it is the end of the text that came too early.
         line = place[0] if place else source.count("\n") + 1
-        return Complaint(part, line, str(error.message or type(error).__name__))
+        return Complaint(part, line, _hinted(str(error.message or type(error).__name__)))
     if isinstance(error, MemoryError):
         return Complaint(part, 0, "needs too much memory")
     if isinstance(error, RecursionError):
         return Complaint(part, 0, "is nested too deeply")
     return Complaint(part, 0, f"{type(error).__name__}: {error}")
+
+
+def _hinted(problem: str) -> str:
+    """The library's words, and the tag that may be meant."""
+    unknown = _UNKNOWN_TAG.search(problem)
+    near = near_tag(unknown[1], [*_PLAIN.tags, "elsif", "when", "else"]) if unknown else ""
+    return f"{problem}: did you mean '{near}'?" if near else problem
+
+
+def _line_of(source: str, index: int) -> int:
+    return source.count("\n", 0, index) + 1
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= 40 else f"{words[:39]}…"

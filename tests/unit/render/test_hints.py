@@ -1,0 +1,106 @@
+"""What a writer is told: hints for mistakes, warnings for unknown names, other vendors' languages."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.render.engine.model import language
+
+
+def refusal(source: str, part: str = "html") -> tuple[int, str]:
+    with pytest.raises(language.Refused) as refused:
+        language.check(part, source)
+    complaint = refused.value.complaint
+    return complaint.line, complaint.problem
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("{% if a %}\n{% elif b %}{% endif %}", "did you mean 'elsif'?"),
+        ("{% if a %}\n{% elseif b %}{% endif %}", "did you mean 'elsif'?"),
+        ("{% if a %}\n{%- else if b -%}{% endif %}", "'else if' is written 'elsif'"),
+        ("\n{% foreach x in event.items %}", "did you mean 'for'?"),
+        ("\n{% set x = 1 %}", "did you mean 'assign'?"),
+        ("\n{% asign x = 1 %}", "did you mean 'assign'?"),
+        ("\n{{ event.name | upper }}", "did you mean 'upcase'?"),
+        ("\n{{ event.name | captialize }}", "did you mean 'capitalize'?"),
+        ("\n{% if a %}{{ event.name | append }}{% endif %}", "append: missing a required argument"),
+    ],
+)
+def test_a_template_with_elif_is_refused_with_a_hint(source: str, hint: str) -> None:
+    line, problem = refusal(source)
+
+    assert (2, True) == (line, hint in problem), problem
+
+
+@pytest.mark.parametrize(
+    ("source", "language_"),
+    [
+        ("Hi\n%%=v(@name)=%%", "AMPscript"),
+        ("Hi\n%%[ SET @x = 1 ]%%", "AMPscript"),
+        ("Hi\n%%FirstName%%", "AMPscript"),
+        ("Hi\n*|FNAME|*", "Mailchimp's"),
+        ("Hi\n*|IF:NAME=Ada|*", "Mailchimp's"),
+        ("Hi\n{{${first_name}}}", "Braze's"),
+        ("Hi\n{{#if name}}x{{/if}}", "Handlebars"),
+        ("Hi\n{{{ name }}}", "Handlebars"),
+        ("Hi\n<%= name %>", "ERB"),
+        ("Hi\n%recipient.name%", "Mailgun's"),
+    ],
+)
+@pytest.mark.parametrize("part", ["html", "subject"])
+def test_percent_percent_and_fname_in_a_liquid_template_are_refused_as_another_dialect_s(
+    source: str, language_: str, part: str
+) -> None:
+    line, problem = refusal(source, part)
+
+    assert (2, True) == (line, f" is {language_}" in problem), problem
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% raw %}*|FNAME|* %%=v(@x)=%%{% endraw %}",
+        "{% comment %}*|FNAME|*{% endcomment %}",
+        '<td width="100%"> 50%% off, 20%% more',
+        "a * b | c * d",
+        "{{ event.name }} {{- event.price -}} {% if event.a %}{% else %}{% endif %}",
+        "<style>a { color: red } b{{ '{' }}</style>",
+    ],
+)
+def test_what_only_looks_like_another_language_is_taken(source: str) -> None:
+    assert [] == language.check("html", source)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "suggestions"),
+    [
+        ("{{ user.segment }}", "user.segment", ["segments", "profile.traits.segment"]),
+        ("{{ customer.first_name }}", "customer.first_name", ["profile.traits.first_name"]),
+        ("{{ profile.first_name }}", "profile.first_name", ["profile.traits.first_name"]),
+        ("{{ first_name }}", "first_name", ["profile.traits.first_name"]),
+        ("{{ event.properties.name }}", "event.properties.name", ["event.name"]),
+        ("{% if campaign.nam %}{% endif %}", "campaign.nam", ["campaign.name"]),
+        ("{% for r in recomendations %}{% endfor %}", "recomendations", ["recommendations"]),
+        ("{{ recommendations[0].prise }}", "recommendations[0].prise", ["recommendations.price"]),
+        ("{{ unsubscribe_link }}", "unsubscribe_link", ["unsubscribe_url"]),
+    ],
+)
+def test_user_segment_is_warned_of_with_the_nearest_names(
+    source: str, name: str, suggestions: Sequence[str]
+) -> None:
+    (warning,) = language.check("html", f"<p>\n{source}")
+
+    assert (name, 2, "html") == (warning.name, warning.line, warning.part)
+    assert list(suggestions) == list(warning.suggestions)[: len(suggestions)]
+    assert name in warning.message
+
+
+def test_a_name_is_warned_of_once_and_what_a_template_makes_itself_never() -> None:
+    source = """{{ user.a }}{{ user.a }}{% assign total = 1 %}{{ total }}{% capture x %}{% endcapture %}
+      {{ x }}
+      {% for item in recommendations %}{{ item.anything }}{{ forloop.index }}{% endfor %}
+      {{ profile.traits.anything.at.all }}{{ event.anything }}{{ segments.size }}{{ segments | join }}"""
+
+    assert ["user.a"] == [warning.name for warning in language.check("html", source)]
