@@ -125,9 +125,9 @@ def _near(parts: Sequence[str]) -> Iterator[str]:
 
 def near_tag(name: str, known: Sequence[str]) -> str:
     """The tag that may be meant; empty where none is near."""
-    return _TAGS_ELSEWHERE.get(name) or next(iter(get_close_matches(name, known, n=1)), "")
+    return _TAGS_ELSEWHERE.get(name) or next(iter(get_close_matches(name, known, n=1, cutoff=0.75)), "")
 
 
 def near_filter(name: str, known: Sequence[str]) -> str:
     """The filter that may be meant; empty where none is near."""
-    return _FILTERS_ELSEWHERE.get(name) or next(iter(get_close_matches(name, known, n=1)), "")
+    return _FILTERS_ELSEWHERE.get(name) or next(iter(get_close_matches(name, known, n=1, cutoff=0.75)), "")
