@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tessera.ingest.v1.event_pb2 import EventType
-from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.render.v1.template_pb2 import TemplateWarning
 
@@ -70,7 +69,7 @@ def json_lines_of(raw: bytes, most: int = 20) -> list[str]:
     return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more"]
 
 
-def event_name(event: EventCollected | HistoryEvent) -> str:
+def event_name(event: HistoryEvent) -> str:
     """What an event is called: a track's name, else its kind, such as `page Home`."""
     kind = word(EventType.Name(event.type), "EVENT_TYPE")
     return event.name if kind == "track" else f"{kind} {event.name}".strip()

@@ -32,8 +32,8 @@ def up(
             min=0,
             max=65_000,
             help="HTTP at this port, gRPC from the next one on, metrics from 11 on. 0: any free ports. "
-            "Without it: 8080 (over a demo's home: where the links in its mails lead), 50051 to 50055, "
-            "50061 to 50065.",
+            "Without it: 8080, 50051 to 50055, 50061 to 50065. Over a demo's home HTTP is where the links in "
+            "its mails lead, unless a port is given.",
             show_default=False,
         ),
     ] = None,
@@ -64,7 +64,7 @@ def up(
     place = Home.at(home)
     place.create()
     ports = Ports.chosen(port_base)
-    if port_base is None and place.links_port.exists():
+    if not port_base and place.links_port.exists():
         ports = replace(ports, http=int(place.links_port.read_text()))
     console = Console(highlight=False, stderr=json_logs)
     with open_log(place.log, out, "json" if json_logs else "people") as log:

@@ -1,15 +1,17 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from libs.database.embedded import EmbeddedPostgres
-from tests.e2e.conftest import TESSERA
+from tests.e2e.conftest import TESSERA, Up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -38,14 +40,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["embedded", "kafka"])
-def report(request: pytest.FixtureRequest, home: Path, postgres: EmbeddedPostgres) -> dict[str, Any]:
-    """The same demo, embedded and on PostgreSQL and Kafka: the two settings alone make the difference."""
-    settings = {}
-    if request.param == "kafka":
-        asyncio.run(_create_database(postgres))
-        settings["DATABASE_URL"] = postgres.url("demo")
-        settings["EVENT_LOG_URL"] = f"kafka://{request.getfixturevalue('kafka')}"
-        settings["TESSERA_NAMESPACE"] = "demo"
+def settings(request: pytest.FixtureRequest, postgres: EmbeddedPostgres) -> dict[str, str]:
+    """Embedded, and on PostgreSQL and Kafka: these settings alone make the difference."""
+    if request.param == "embedded":
+        return {}
+    asyncio.run(_create_database(postgres))
+    return {
+        "DATABASE_URL": postgres.url("demo"),
+        "EVENT_LOG_URL": f"kafka://{request.getfixturevalue('kafka')}",
+        "TESSERA_NAMESPACE": "demo",
+    }
+
+
+@pytest.fixture(scope="module")
+def report(home: Path, settings: dict[str, str]) -> dict[str, Any]:
+    """What a demo told."""
     done = _demo(home, "--json", settings=settings)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -91,6 +100,25 @@ def test_the_messages_lie_in_the_outbox(report: dict[str, Any], home: Path) -> N
 
     assert report["delivered"] == len(mails)
     assert (home / "outbox" / "index.html").exists()
+
+
+def test_an_unsubscribe_link_leads_to_its_page_when_the_demo_runs_again(
+    report: dict[str, Any], home: Path, settings: dict[str, str]
+) -> None:
+    mails = [path.read_bytes() for path in (home / "outbox").glob("*.eml")]
+    links = {
+        link for mail in mails for link in re.findall(rb"^List-Unsubscribe: <(\S+)>", mail, re.MULTILINE)
+    }
+    again = Up(home, settings=settings)
+    again.start()
+    try:
+        pages = [httpx.get(link.decode(), trust_env=False) for link in sorted(links)[:3]]
+    finally:
+        again.stop()
+
+    assert [200, 200, 200] == [page.status_code for page in pages]
+    assert all("Unsubscribe" in page.text for page in pages)
+    assert "while it runs: tessera up --home" in (home / "outbox" / "index.html").read_text()
 
 
 def test_only_a_demo_s_own_folder_is_ever_removed(tmp_path: Path) -> None:
