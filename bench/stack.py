@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 
+from cli import sources
 from cli.clients import Clients, connect
 from cli.home import Home
 from cli.ports import SERVICES
 from cli.running import Running
 from libs.errors import FailedPrecondition
 from tessera.ingest.v1 import event_pb2
-from tessera.ingest.v1 import ingest_service_pb2 as ingest
 from tests import kafka
 
 _READY_SECONDS = 120
@@ -84,9 +84,8 @@ def event_log(name: str) -> Iterator[dict[str, str]]:
 
 async def write_key(clients: Clients) -> str:
     """The key of a server source."""
-    source = ingest.Source(source_id="bench", kind=event_pb2.SOURCE_KIND_SERVER)
-    answer = await (await clients.ingest()).CreateSource(ingest.CreateSourceRequest(source=source))
-    return answer.source.write_key
+    source = await sources.ensure_source(clients, "bench", event_pb2.SOURCE_KIND_SERVER)
+    return sources.write_key(source)
 
 
 def cpu_seconds(clients: Clients) -> dict[str, float]:

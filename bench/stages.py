@@ -32,10 +32,12 @@ from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings, PostgresLog, Topic, topics
 from libs.messaging import schema as log_schema
 from services.ingest import app as ingest_app
-from services.ingest import convert as ingest_convert
-from services.ingest.domain import Source
-from services.ingest.handlers import Collector
-from services.ingest.repository import LoggedEvents, SqlRejections, SqlSources
+from services.ingest.rejections.sql import SqlRejections
+from services.ingest.rejections.use_cases import Rejections
+from services.ingest.sources.model import Source
+from services.ingest.tracking import wire as ingest_wire
+from services.ingest.tracking.clients import LoggedEvents
+from services.ingest.tracking.use_cases import Collector
 from services.profile import app as profile_app
 from services.profile.history.jobs import GROUP, ClockJob
 from services.segment import app as segment_app
@@ -82,16 +84,14 @@ class Stages:
 
     async def ingest(self, batches: Sequence[list[event_pb2.Event]]) -> None:
         """Check the events and put them on the log, four batches at once."""
-        sources = SqlSources(self._database, time.monotonic)
-        collector = Collector(
-            sources, LoggedEvents(self._log, random.Random(1)), SqlRejections(self._database)
-        )
-        source = Source("bench", True, "key")
+        rejections = Rejections(SqlRejections(self._database), most=1000)
+        collector = Collector(LoggedEvents(self._log, random.Random(1)), rejections)
+        source = Source("bench", trusted=True)
         waiting = iter(batches)
 
         async def client() -> None:
             for batch in waiting:
-                await collector.collect(source, ingest_convert.pb_items(batch))
+                await collector.collect(source, ingest_wire.pb_items(batch))
 
         await asyncio.gather(*(client() for _ in range(4)))
 

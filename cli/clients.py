@@ -14,7 +14,7 @@ from cli.running import Running
 from cli.secret_files import SecretFiles
 from libs.errors import FailedPrecondition
 from libs.rpc import Tls, open_channel
-from tessera.ingest.v1 import ingest_service_pb2_grpc
+from tessera.ingest.v1 import ingest_service_pb2_grpc, rejection_service_pb2_grpc, source_service_pb2_grpc
 from tessera.profile.v1 import history_service_pb2_grpc, profile_service_pb2_grpc
 from tessera.recommend.v1 import model_service_pb2_grpc, recommend_service_pb2_grpc
 from tessera.render.v1 import (
@@ -41,8 +41,16 @@ class Clients:
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
 
     async def ingest(self) -> "ingest_service_pb2_grpc.IngestServiceAsyncStub":
-        """Collects, imports, keeps sources."""
+        """Collects and imports."""
         return ingest_service_pb2_grpc.IngestServiceStub(await self._channel("ingest"))
+
+    async def sources(self) -> "source_service_pb2_grpc.SourceServiceAsyncStub":
+        """Knows where events come from, and with which keys."""
+        return source_service_pb2_grpc.SourceServiceStub(await self._channel("ingest"))
+
+    async def rejections(self) -> "rejection_service_pb2_grpc.RejectionServiceAsyncStub":
+        """Knows what was refused at the door."""
+        return rejection_service_pb2_grpc.RejectionServiceStub(await self._channel("ingest"))
 
     async def profile(self) -> "profile_service_pb2_grpc.ProfileServiceAsyncStub":
         """Knows people."""

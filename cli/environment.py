@@ -34,7 +34,7 @@ class Environment:
             "METRICS_ADDRESS": address(self.ports.metrics[service]),
             "API_KEYS_FILE": str(self.home.api_keys),
             "LOG_FORMAT": "json",
-            "UNSUBSCRIBE_KEY": self.secrets.get("unsubscribe-key"),
+            "UNSUBSCRIBE_KEYS": self.secrets.get("unsubscribe-key"),
             "PUBLIC_URL": f"http://{address(self.ports.http)}",
         }
         if service == "ingest":
@@ -48,6 +48,8 @@ class Environment:
         if self.traced:
             ours["TRACE_ENDPOINT"] = self.home.spans.as_uri()
             ours["TRACE_RATIO"] = "0"
+            if service == "ingest":
+                ours["TRACE_PUBLIC"] = "true"
         if self.bytecode:
             ours["PYTHONPYCACHEPREFIX"] = self.bytecode
         return {**self._passed_on(service, ours), **ours}

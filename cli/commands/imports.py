@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, NamedTuple
 
-import grpc
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -17,9 +16,9 @@ from cli.imports.csv_rows import DELIMITERS
 from cli.imports.events import Line, json_lines, open_table
 from cli.imports.files import is_table, open_file
 from cli.imports.shared_addresses import SharedAddresses
+from cli.sources import ensure_source
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, err, out, print_json, run, table
-from libs.errors import Conflict, Invalid, TesseraError
-from libs.rpc import error_from
+from libs.errors import Invalid, TesseraError
 from tessera.ingest.v1 import ingest_service_pb2 as pb
 from tessera.ingest.v1.event_pb2 import SourceKind
 
@@ -248,7 +247,8 @@ def _import(file: Path, lines: _Lines, summary: Summary, home: Path, progress: P
 
     async def work() -> None:
         async with connect(home, deadline_seconds=60) as clients:
-            await _ensure_source(clients, summary.source)
+            # One that exists with settings of its own is meant.
+            await ensure_source(clients, summary.source, SourceKind.SOURCE_KIND_SERVER, any_kind=True)
             task = progress.add_task(f"sending {file.name}", total=size)
             with open_file(file) as (raw, unpacked):
                 for batch in _batches(lines.of(unpacked)):
@@ -279,17 +279,6 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
         size += more
     if batch:
         yield batch
-
-
-async def _ensure_source(clients: Clients, source: str) -> None:
-    ingest = await clients.ingest()
-    wanted = pb.Source(source_id=source, kind=SourceKind.SOURCE_KIND_SERVER)
-    try:
-        await ingest.CreateSource(pb.CreateSourceRequest(source=wanted))
-    except grpc.aio.AioRpcError as error:
-        # It exists with settings of its own: then it is meant.
-        if not isinstance(error_from(error), Conflict):
-            raise
 
 
 async def _send(clients: Clients, batch: list[Line], summary: Summary) -> None:

@@ -11,7 +11,7 @@ from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, print_json, 
 from libs.errors import FailedPrecondition, Invalid, NotFound
 from libs.rpc.calls import READ_PERSONAL
 from libs.rpc.permissions import PUBLIC, permissions_of_all
-from tessera.ingest.v1 import ingest_service_pb2
+from tessera.ingest.v1 import ingest_service_pb2, rejection_service_pb2, source_service_pb2
 from tessera.operations.v1 import operation_service_pb2
 from tessera.profile.v1 import history_service_pb2, profile_service_pb2
 from tessera.recommend.v1 import catalog_service_pb2, model_service_pb2, recommend_service_pb2
@@ -30,6 +30,8 @@ app = typer.Typer(
 
 _CONTRACTS = (
     ingest_service_pb2,
+    rejection_service_pb2,
+    source_service_pb2,
     profile_service_pb2,
     history_service_pb2,
     recommend_service_pb2,

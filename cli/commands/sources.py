@@ -10,9 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.clients import connect
 from cli.formats import as_dict, moment, word
+from cli.sources import ensure_source, write_key
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, print_json, run, table
 from libs.errors import Invalid
-from tessera.ingest.v1 import ingest_service_pb2 as pb
+from tessera.ingest.v1 import rejection_service_pb2, source_pb2, source_service_pb2
 from tessera.ingest.v1.event_pb2 import Event, EventType, SourceKind
 
 app = typer.Typer(help="Where events come from, and with which key.", no_args_is_help=True)
@@ -43,24 +44,20 @@ def create(
     if kind not in KINDS:
         raise Invalid("--kind", f"is `browser` or `server`, not `{kind}`")
 
-    async def call() -> tuple[pb.Source, str]:
+    async def call() -> tuple[source_pb2.Source, str]:
         async with connect(home) as clients:
-            ingest = await clients.ingest()
-            source = pb.Source(source_id=source_id, kind=KINDS[kind])
-            return (
-                await ingest.CreateSource(pb.CreateSourceRequest(source=source))
-            ).source, clients.running.http
+            return await ensure_source(clients, source_id, KINDS[kind]), clients.running.http
 
     source, http = run(call())
     if as_json:
-        print_json(as_dict(source))
+        print_json(_as_dict(source))
         return
     out.print(f"source [bold]{source.source_id}[/bold] ({kind})")
-    out.print(f"write key {source.write_key}\n")
+    out.print(f"write key {write_key(source)}\n")
     if not http:
         return
     out.print("Try it:")
-    call_ = f"""  curl -u {source.write_key}: {http}/v1/track -H 'content-type: application/json' \\
+    call_ = f"""  curl -u {write_key(source)}: {http}/v1/track -H 'content-type: application/json' \\
     -d '{{"userId":"ada","event":"Product Viewed","properties":{{"product_id":"COF-01"}}}}'"""
     out.print(call_, markup=False, soft_wrap=True)
 
@@ -69,21 +66,33 @@ def create(
 def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List all sources with their keys."""
 
-    async def call() -> pb.ListSourcesResponse:
+    async def call() -> list[source_pb2.Source]:
+        found: list[source_pb2.Source] = []
         async with connect(home) as clients:
-            return await (await clients.ingest()).ListSources(pb.ListSourcesRequest())
+            stub, token = await clients.sources(), ""
+            while True:
+                request = source_service_pb2.ListSourcesRequest(page_size=500, page_token=token)
+                page = await stub.ListSources(request)
+                found += page.sources
+                if not (token := page.next_page_token):
+                    return found
 
-    sources = run(call()).sources
+    sources = run(call())
     if as_json:
-        print_json([as_dict(source) for source in sources])
+        print_json([_as_dict(source) for source in sources])
         return
     if not sources:
         out.print("There are no sources yet: tessera sources create website --kind browser")
         return
     shown = table("source", "kind", "write key")
     for source in sources:
-        shown.add_row(source.source_id, _NAMES[source.kind], source.write_key)
+        keys = "\n".join(key.write_key for key in source.keys)
+        shown.add_row(source.source_id, _NAMES[source.kind], keys)
     out.print(shown)
+
+
+def _as_dict(source: source_pb2.Source) -> dict[str, Any]:
+    return {**as_dict(source), "write_key": write_key(source)}
 
 
 def rejected(
@@ -99,12 +108,13 @@ def rejected(
       tessera rejected --source website -n 5
     """
 
-    async def call() -> pb.ListRejectedEventsResponse:
-        request = pb.ListRejectedEventsRequest(source_id=source, page_size=limit)
+    async def call() -> rejection_service_pb2.ListRejectedEventsResponse:
+        request = rejection_service_pb2.ListRejectedEventsRequest(source_id=source, page_size=limit)
         async with connect(home) as clients:
-            return await (await clients.ingest()).ListRejectedEvents(request)
+            return await (await clients.rejections()).ListRejectedEvents(request)
 
-    events = run(call()).rejected_events
+    answer = run(call())
+    events = answer.rejected_events
     if as_json:
         print_json([{**as_dict(event), "body": body_of(event.body)} for event in events])
         return
@@ -118,6 +128,8 @@ def rejected(
         )
         out.print(event.reason, style="yellow", markup=False)
         out.print(f"  {_body_text(event.body)[:_SHOWN]}", style="dim", markup=False, soft_wrap=True)
+    if answer.displaced_count:
+        out.print(f"[dim]{answer.displaced_count:,} older ones made room for newer ones[/dim]")
 
 
 def body_of(body: bytes) -> object:

@@ -32,10 +32,10 @@ from cli.lag import drain
 from cli.log_lines import MergedLog
 from cli.replay import History, SourcedCall, timeline
 from cli.secret_files import SecretFiles
+from cli.sources import ensure_source, write_key
 from cli.supervisor import Program, Supervised
 from cli.terminal import short
 from libs.observability.traces import new_traceparent
-from tessera.ingest.v1 import ingest_service_pb2 as ingest_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
 from tessera.render.v1 import message_service_pb2 as message_pb
@@ -94,13 +94,12 @@ class Scenario:
             step.title = f"{len(applied)} definitions applied from {self.history.examples.name}"
 
     async def _sources(self) -> dict[str, str]:
-        ingest = await self.clients.ingest()
-        keys = {}
-        for source in self.history.sources:
-            wanted = ingest_pb.Source(source_id=source.source_id, kind=KINDS[source.kind])
-            created = await ingest.CreateSource(ingest_pb.CreateSourceRequest(source=wanted))
-            keys[source.source_id] = created.source.write_key
-        return keys
+        return {
+            source.source_id: write_key(
+                await ensure_source(self.clients, source.source_id, KINDS[source.kind])
+            )
+            for source in self.history.sources
+        }
 
     async def _replay(self, sender: Sender) -> deque[SourcedCall]:
         earlier, held = timeline.hold_back(self.history.calls(), HELD_BACK)

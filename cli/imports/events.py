@@ -2,11 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import orjson
 
@@ -14,26 +13,10 @@ from cli.imports.columns import Asked, Mapped, mapping
 from cli.imports.csv_rows import delimiter_of, rows
 from cli.imports.files import TextLine, open_file, text_lines
 from libs.errors import Invalid
-from tessera.ingest.v1.event_pb2 import Event, EventType
+from libs.tracking.calls import decode_file_call
+from libs.tracking.contract import event_of
+from tessera.ingest.v1.event_pb2 import Event
 
-_TYPES = {
-    "identify": EventType.EVENT_TYPE_IDENTIFY,
-    "track": EventType.EVENT_TYPE_TRACK,
-    "page": EventType.EVENT_TYPE_PAGE,
-    "screen": EventType.EVENT_TYPE_SCREEN,
-    "group": EventType.EVENT_TYPE_GROUP,
-    "alias": EventType.EVENT_TYPE_ALIAS,
-}
-_TEXTS = {
-    "messageId": "message_id",
-    "userId": "user_id",
-    "anonymousId": "anonymous_id",
-    "previousId": "previous_id",
-    "groupId": "group_id",
-    "email": "email",
-    "phone": "phone",
-}
-_OBJECTS = ("properties", "traits", "context")
 _EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -56,14 +39,10 @@ def json_lines(file: IO[bytes], name: str, encoding: str = "") -> Iterator[Line]
 
 
 def _json_line(line: TextLine, name: str) -> Line:
+    raw = line.text.strip().encode(errors="surrogatepass")
     try:
-        call = orjson.loads(line.text)
-        if not isinstance(call, dict):
-            raise Invalid("line", "is no JSON object")
-        raw = line.text.strip().encode()
+        call = decode_file_call(raw)
         return Line(line.number, event_of(call, _message_id(name, line.number, raw)))
-    except orjson.JSONDecodeError as error:
-        return Line(line.number, None, f"is not valid JSON: {error.msg} at character {error.colno}")
     except Invalid as error:
         return Line(line.number, None, error.message)
 
@@ -94,9 +73,9 @@ class Table:
 
     def _event(self, values: Sequence[str], name: str, number: int) -> Event:
         call = self.mapped.call(values)
-        event = event_of(call, _message_id(name, number, orjson.dumps(values)))
-        event.consent.update(call.get("consent", {}))
-        return event
+        read = decode_file_call(orjson.dumps(call))
+        read.consent = call.get("consent", {})
+        return event_of(read, _message_id(name, number, orjson.dumps(values)))
 
 
 def open_table(
@@ -132,34 +111,6 @@ def _first_with_text(lines: Iterator[TextLine]) -> TextLine:
         if line.problem or line.text.strip():
             return line
     raise Invalid("FILE", "is empty: its first line names the columns")
-
-
-def event_of(call: Mapping[str, Any], message_id: str) -> Event:
-    """A Segment call as the contract's event; `message_id` is for one that has none."""
-    kind = call.get("type") or ("track" if call.get("event") else "identify")
-    if kind not in _TYPES:
-        raise Invalid("type", f"is none of {', '.join(_TYPES)}: {kind!r}")
-    event = Event(type=_TYPES[kind], message_id=message_id)
-    for name, field in _TEXTS.items():
-        if call.get(name) not in (None, ""):
-            setattr(event, field, str(call[name]))
-    event.name = str(call.get("event" if kind == "track" else "name") or "")
-    if text := call.get("originalTimestamp") or call.get("timestamp"):
-        event.timestamp.FromDatetime(_time(text))
-    for name in _OBJECTS:
-        if call.get(name) is not None:
-            setattr(event, f"{name}_json", orjson.dumps(call[name]))
-    return event
-
-
-def _time(text: object) -> datetime:
-    try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise Invalid(
-            "timestamp", f"is not an ISO 8601 time such as 2026-01-31T12:00:00Z: {text!r}"
-        ) from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _message_id(name: str, number: int, raw: bytes) -> str:

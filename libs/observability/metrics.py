@@ -52,6 +52,12 @@ RELAY_LAG = Gauge("tessera_relay_lag", "Outbox records not yet shipped.", ["topi
 EVENTS_ACCEPTED = Counter("tessera_events_accepted", "Events stored.", ["path"])
 # Counter: events refused at the edge, by the way they came.
 EVENTS_REJECTED = Counter("tessera_events_rejected", "Events refused.", ["path"])
+# Counter: parts of stored events that were left out, such as an address that is none; each is told.
+EVENT_WARNINGS = Counter("tessera_event_warnings", "Parts of stored events that were left out.")
+# Counter: grants of consent beyond an event's limit. Denials are never dropped.
+PURPOSES_DROPPED = Counter("tessera_purposes_dropped", "Grants of consent beyond an event's limit.")
+# Counter: rejected events that are no longer kept, because their source caused too many newer ones.
+REJECTIONS_DISPLACED = Counter("tessera_rejections_displaced", "Rejected events that made room for newer.")
 # Counter: profiles that were absorbed by another.
 PROFILES_MERGED = Counter("tessera_profiles_merged", "Profiles absorbed by another.")
 # Counter: people whose state a service could not compute, each time: they are listed and tried again later.

@@ -110,6 +110,15 @@ def is_sampled(traceparent: str | None) -> bool:
     return match is not None and bool(int(match[3], 16) & 1)
 
 
+def unsampled(traceparent: str | None) -> str | None:
+    """Return the traceparent without its wish to be sampled; None for what is no traceparent.
+
+    For callers who may be anybody: else whoever likes could have every call of his traced.
+    """
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    return f"00-{match[1]}-{match[2]}-00" if match else None
+
+
 def span(
     name: str, traceparent: str | None = None, **attributes: AttributeValue
 ) -> AbstractContextManager[Span]:

@@ -115,7 +115,7 @@ class Guard(grpc.aio.ServerInterceptor):
         context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
         line = Line(path.removeprefix("/"))
         try:
-            with traces.span(line.method, sent.get(TRACEPARENT_KEY)) as span:
+            with traces.span(line.method, self._parent(path, sent)) as span:
                 response, refused = await self._attempt(path, sent, context, work, limit, line)
                 span.set_attribute("rpc.grpc.status_code", line.code.name)
         finally:
@@ -123,6 +123,11 @@ class Guard(grpc.aio.ServerInterceptor):
         if refused:
             await _abort(context, refused, request_id)
         return response
+
+    def _parent(self, path: str, sent: Mapping[str, str]) -> str | None:
+        """The trace that the call belongs to. Who needs no key has no say in whether it is sampled."""
+        traceparent = sent.get(TRACEPARENT_KEY)
+        return traces.unsampled(traceparent) if self._permissions[path] == PUBLIC else traceparent
 
     async def _attempt(
         self,

@@ -2,21 +2,45 @@
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from libs.database import Schema
 from libs.hosting import open_foundations
+from libs.http_server import HttpServer
+from libs.rpc.server import Service
 from libs.settings import Role
-from libs.unsubscribe import Links
-from services.ingest.grpc_api import IngestServicer
-from services.ingest.handlers import Administration, Collector
-from services.ingest.http_api import HttpServer, create_app
-from services.ingest.repository import LoggedEvents, SqlRejections, SqlSources
+from libs.unsubscribe import Links, keys_of
+from services.ingest.rejections import sql as rejections_sql
+from services.ingest.rejections.api import RejectionServicer
+from services.ingest.rejections.sql import SqlRejections
+from services.ingest.rejections.use_cases import Rejections
 from services.ingest.settings import Settings
-from services.ingest.unsubscribe_api import unsubscribe_routes
-from tessera.ingest.v1 import ingest_service_pb2_grpc
+from services.ingest.sources import sql as sources_sql
+from services.ingest.sources.api import SourceServicer
+from services.ingest.sources.sql import RememberedSources, SqlSources
+from services.ingest.sources.use_cases import Authenticator, SourceAdministration
+from services.ingest.tracking.api import IngestServicer
+from services.ingest.tracking.clients import LoggedEvents
+from services.ingest.tracking.http import json_response, tracking_routes
+from services.ingest.tracking.use_cases import Collector
+from services.ingest.unsubscribes.http import unsubscribe_routes
+from services.ingest.unsubscribes.use_cases import Unsubscriber
+from tessera.ingest.v1 import ingest_service_pb2_grpc, rejection_service_pb2_grpc, source_service_pb2_grpc
 
-SCHEMA = Schema("ingest", Path(__file__).parent / "migrations")
+SCHEMA = Schema(
+    "ingest",
+    Path(__file__).parent / "migrations",
+    tables=(*sources_sql.TABLES, *rejections_sql.TABLES),
+)
 
 
 async def run(settings: Settings, role: Role) -> None:
@@ -24,13 +48,42 @@ async def run(settings: Settings, role: Role) -> None:
     async with open_foundations(settings, role, SCHEMA) as base:
         if role == "migrate":
             return
-        sources = SqlSources(base.database, time.monotonic)
-        rejections = SqlRejections(base.database)
-        collector = Collector(sources, LoggedEvents(base.event_log, random.Random()), rejections)
-        servicer = IngestServicer(collector, Administration(sources, rejections))
-        add = ingest_service_pb2_grpc.add_IngestServiceServicer_to_server
-        key = settings.unsubscribe_key
-        unsubscribe = unsubscribe_routes(collector, Links(key)) if key else ()
-        app = create_app(collector, unsubscribe)
-        http = [HttpServer(app, settings.http_address)] if base.serves else []
-        await base.run([(add, servicer)], http)
+        sources = SqlSources(base.database)
+        authenticator = Authenticator(RememberedSources(sources, time.monotonic))
+        rejections = Rejections(SqlRejections(base.database), settings.rejections_kept)
+        collector = Collector(LoggedEvents(base.event_log, random.Random()), rejections)
+        services: list[Service] = [
+            (
+                ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+                IngestServicer(authenticator, collector),
+            ),
+            (
+                source_service_pb2_grpc.add_SourceServiceServicer_to_server,
+                SourceServicer(SourceAdministration(sources)),
+            ),
+            (
+                rejection_service_pb2_grpc.add_RejectionServiceServicer_to_server,
+                RejectionServicer(rejections),
+            ),
+        ]
+        routes = tracking_routes(authenticator, collector, settings.trace_public)
+        if keys := keys_of(settings.unsubscribe_keys):
+            routes += unsubscribe_routes(Unsubscriber(collector), Links(keys))
+        http = [HttpServer(create_app(routes), settings.http_address)] if base.serves else []
+        await base.run(services, http)
+
+
+def create_app(routes: Sequence[Route]) -> Starlette:
+    """The HTTP application."""
+    # A browser's key is public, so any page may send with it; there are no cookies to protect.
+    cors = Middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"], max_age=86_400
+    )
+    return Starlette(routes=routes, middleware=[cors], exception_handlers={HTTPException: _no_such_call})
+
+
+async def _no_such_call(request: Request, error: Exception) -> Response:
+    """An SDK that finds no `code` in an answer fails, or sends again for ever."""
+    assert isinstance(error, HTTPException)
+    content: dict[str, object] = {"success": False, "code": "NOT_FOUND", "message": error.detail}
+    return json_response(content, error.status_code)

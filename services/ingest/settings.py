@@ -14,6 +14,10 @@ class Settings(ServiceSettings):
 
     http_address: str = "127.0.0.1:8080"
     """Where the tracking API listens, as `host:port`."""
-    unsubscribe_key: str = Field("", pattern=r"^(.{16,})?$")
-    """The secret that signs unsubscribe links, the same as render's; at least 16 characters. Without it
-    there is no unsubscribe page."""
+    unsubscribe_keys: str = ""
+    """The secrets of unsubscribe links, newest first, with commas between; the same as render's, each of at
+    least 16 characters. Without them there is no unsubscribe page."""
+    trace_public: bool = False
+    """Whether a browser's key may have its calls traced, past `TRACE_RATIO`: for demonstrations."""
+    rejections_kept: int = Field(5_000, ge=1)
+    """The most rejected events that are kept of one source: the newest."""

@@ -14,7 +14,7 @@ from libs.messaging.news import News
 from libs.messaging.topics import RENDER_DEAD_LETTERS, SEGMENT_TRANSITIONS
 from libs.rpc.server import Service
 from libs.settings import Role
-from libs.unsubscribe import Links
+from libs.unsubscribe import Links, keys_of
 from services.render.campaigns import sql as campaigns_sql
 from services.render.campaigns.api import CampaignServicer
 from services.render.campaigns.use_cases import CampaignBook
@@ -50,7 +50,6 @@ SCHEMA = Schema(
     Path(__file__).parent / "migrations",
     tables=(*library_sql.TABLES, *campaigns_sql.TABLES, *delivery_sql.TABLES),
 )
-_LEAST_KEY = 16
 
 
 async def run(settings: Settings, role: Role) -> None:
@@ -61,9 +60,10 @@ async def run(settings: Settings, role: Role) -> None:
         if role == "relay":
             await base.run()
             return
-        if len(settings.unsubscribe_key) < _LEAST_KEY:
-            raise ValueError(f"UNSUBSCRIBE_KEY must have at least {_LEAST_KEY} characters")
-        links = Links(settings.unsubscribe_key, settings.public_url)
+        keys = keys_of(settings.unsubscribe_keys)
+        if not keys:
+            raise ValueError("UNSUBSCRIBE_KEYS is required: the secrets of unsubscribe links")
+        links = Links(keys, settings.public_url)
         neighbours = await _neighbours(settings, base, stack)
         components: list[Component] = []
         if base.consumes:

@@ -20,8 +20,9 @@ class Settings(ServiceSettings):
     """Where recommend answers, as `host:port`."""
     public_url: str = Field("http://127.0.0.1:8080", pattern=r"^https?://[!-~]{1,200}$")
     """Where the world reaches ingest's HTTP API: what unsubscribe links begin with. HTTPS in production."""
-    unsubscribe_key: str = ""
-    """The secret that signs unsubscribe links, the same as ingest's; at least 16 characters."""
+    unsubscribe_keys: str = ""
+    """The secrets of unsubscribe links, newest first, with commas between; the same as ingest's, each of at
+    least 16 characters."""
     engine_processes: int = Field(1, ge=1, le=64)
     """How many processes fill templates for the consumer; previews have one of their own."""
     engine_seconds: float = Field(1.0, gt=0, le=10)

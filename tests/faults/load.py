@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from cli.ports import address
+from cli.sources import ensure_source, write_key
 from libs.rpc import open_channel
 from libs.times import timestamp
 from tessera.ingest.v1 import event_pb2, ingest_service_pb2_grpc
@@ -127,9 +128,8 @@ class Load:
 
     async def _write_key(self) -> str:
         async with self._system.clients() as clients:
-            source = ingest.Source(source_id=self._source, kind=event_pb2.SOURCE_KIND_SERVER)
-            answer = await (await clients.ingest()).CreateSource(ingest.CreateSourceRequest(source=source))
-            return answer.source.write_key
+            source = await ensure_source(clients, self._source, event_pb2.SOURCE_KIND_SERVER)
+            return write_key(source)
 
     async def _client(self, sender: "_Http | _Grpc") -> None:
         while not self._stopping.is_set():

@@ -53,7 +53,7 @@ READS = {
 # Settings that single services add to the shared ones.
 OWN_SETTINGS = {
     "HTTP_ADDRESS": {"ingest"},
-    "UNSUBSCRIBE_KEY": {"ingest", "render"},
+    "UNSUBSCRIBE_KEYS": {"ingest", "render"},
     "PUBLIC_URL": {"render"},
 } | {
     f"{callee.upper()}_ADDRESS": {caller for caller, callees in CALLS.items() if callee in callees}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from libs.errors import Invalid, Unavailable
-from libs.unsubscribe import Links, Unsubscription
+from libs.unsubscribe import Links
 from services.render.campaigns.model import Campaign
 from services.render.deciding import model
 from services.render.deciding.model import Advice, Ingredients, Withdrawal
@@ -135,7 +135,7 @@ class Decider:
             event=decision.cause.event,
             campaign_id=decision.campaign.campaign_id,
             campaign_name=decision.campaign.display_name,
-            unsubscribe_url=self._unsubscribe_url(decision.campaign, person),
+            unsubscribe_url=self._unsubscribe_url(decision, person),
         )
         context = model.context_of(ingredients)
         try:
@@ -155,10 +155,11 @@ class Decider:
             ),
         )
 
-    def _unsubscribe_url(self, campaign: Campaign, person: Person) -> str:
-        if campaign.stream is not Stream.MARKETING:
+    def _unsubscribe_url(self, decision: Decision, person: Person) -> str:
+        if decision.campaign.stream is not Stream.MARKETING:
             return ""
-        return self._links.url(Unsubscription(person.address or "", campaign.campaign_id, person.user_id))
+        campaign_id = decision.campaign.campaign_id
+        return self._links.url(person.profile_id, decision.message_id, campaign_id)
 
 
 def _at_once(campaign: Campaign, cause: Cause, now: int) -> Decision:

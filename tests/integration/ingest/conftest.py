@@ -15,20 +15,32 @@ from libs import rpc
 from libs.database import Database, open_database
 from libs.database.embedded import free_port
 from libs.database.migrations import migrate
+from libs.http_server import HttpServer
 from libs.messaging import PostgresLog, chunks
 from libs.messaging.topics import INGEST_EVENTS, Topic, owned_by
-from services.ingest.app import SCHEMA
-from services.ingest.domain import Source
-from services.ingest.grpc_api import IngestServicer
-from services.ingest.handlers import Administration, Collector
-from services.ingest.http_api import HttpServer, create_app
-from services.ingest.repository import LoggedEvents, SqlRejections, SqlSources
-from tessera.ingest.v1 import ingest_service_pb2_grpc
+from libs.unsubscribe import Links
+from services.ingest.app import SCHEMA, create_app
+from services.ingest.rejections.api import RejectionServicer
+from services.ingest.rejections.sql import SqlRejections
+from services.ingest.rejections.use_cases import Rejections
+from services.ingest.sources.api import SourceServicer
+from services.ingest.sources.model import Source
+from services.ingest.sources.sql import RememberedSources, SqlSources
+from services.ingest.sources.use_cases import Authenticator, SourceAdministration
+from services.ingest.tracking.api import IngestServicer
+from services.ingest.tracking.clients import LoggedEvents
+from services.ingest.tracking.http import tracking_routes
+from services.ingest.tracking.use_cases import Collector
+from services.ingest.unsubscribes.http import unsubscribe_routes
+from services.ingest.unsubscribes.use_cases import Unsubscriber
+from tessera.ingest.v1 import ingest_service_pb2_grpc, rejection_service_pb2_grpc, source_service_pb2_grpc
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
 from tests.integration.messaging.harness import running, until
 
-SERVER = Source("shop", trusted=True, write_key="server-key")
-BROWSER = Source("site", trusted=False, write_key="browser-key")
+SERVER = Source("shop", trusted=True)
+BROWSER = Source("site", trusted=False)
+SERVER_KEY, BROWSER_KEY = "server-key", "browser-key"
+LINKS = Links(["a secret that only the tests know"])
 
 
 @dataclass
@@ -36,48 +48,76 @@ class Ingest:
     """A running ingest."""
 
     database: Database
-    sources: SqlSources
+    administration: SourceAdministration
+    rejections: Rejections
     collector: Collector
-    administration: Administration
     http: httpx.AsyncClient
     stub: Any = None
+    source_stub: Any = None
+    rejection_stub: Any = None
 
     async def stored(self, topic: Topic = INGEST_EVENTS) -> list[EventCollected]:
         """The events on the log, by receive time."""
+        return [EventCollected.FromString(value) for value, _ in await self.records(topic)]
+
+    async def records(self, topic: Topic = INGEST_EVENTS) -> list[tuple[bytes, dict[str, str]]]:
+        """The values on the log with their headers, by receive time."""
         rows = await self.database.pool.fetch(
             "select payload from event_log.chunks join event_log.topics using (topic_id) where name = $1 "
             "order by create_time, partition, next_offset",
             f"tessera.{topic.name}",
         )
-        return [EventCollected.FromString(value) for row in rows for _, _, value, *_ in chunks.decode(row[0])]
+        return [
+            (value, dict(headers or {}))
+            for row in rows
+            for _, _, value, _, headers, *_ in chunks.decode(row[0])
+        ]
 
 
 @asynccontextmanager
-async def open_ingest(database_url: str) -> AsyncIterator[Ingest]:
+async def open_ingest(database_url: str, kept: int = 1000) -> AsyncIterator[Ingest]:
     await migrate(database_url, SCHEMA)
     async with open_database(database_url, "ingest test") as database:
         log = PostgresLog(database, 4)
         await log.declare(owned_by("ingest"))
-        sources, rejections = SqlSources(database, time.monotonic), SqlRejections(database)
-        collector = Collector(sources, LoggedEvents(log, random.Random(1)), rejections)
-        administration = Administration(sources, rejections)
-        for source in (SERVER, BROWSER):
-            await administration.create(source)
+        sources = SqlSources(database)
+        authenticator = Authenticator(RememberedSources(sources, time.monotonic))
+        rejections = Rejections(SqlRejections(database), kept)
+        collector = Collector(LoggedEvents(log, random.Random(1)), rejections)
+        administration = SourceAdministration(sources)
+        for source, key in ((SERVER, SERVER_KEY), (BROWSER, BROWSER_KEY)):
+            await administration.create(source, key)
         caller = rpc.Caller("admin", frozenset({"*"}))
         keys = rpc.ApiKeys({hashlib.sha256(b"admin").hexdigest(): caller})
-        add = ingest_service_pb2_grpc.add_IngestServiceServicer_to_server
-        servicer = IngestServicer(collector, administration)
-        grpc_server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=keys, drain_seconds=1)
+        services = [
+            (
+                ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+                IngestServicer(authenticator, collector),
+            ),
+            (
+                source_service_pb2_grpc.add_SourceServiceServicer_to_server,
+                SourceServicer(administration),
+            ),
+            (
+                rejection_service_pb2_grpc.add_RejectionServiceServicer_to_server,
+                RejectionServicer(rejections),
+            ),
+        ]
+        grpc_server = rpc.RpcServer("127.0.0.1:0", services, api_keys=keys, drain_seconds=1)
         await grpc_server.start()
         port = free_port()
-        http = HttpServer(create_app(collector), f"127.0.0.1:{port}")
+        routes = tracking_routes(authenticator, collector)
+        routes += unsubscribe_routes(Unsubscriber(collector), LINKS)
+        http = HttpServer(create_app(routes), f"127.0.0.1:{port}")
         async with (
             running(http, grpc_server),
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
             rpc.open_channel(grpc_server.address, api_key="admin") as channel,
         ):
-            ingest = Ingest(database, sources, collector, administration, client)
+            ingest = Ingest(database, administration, rejections, collector, client)
             ingest.stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
+            ingest.source_stub = source_service_pb2_grpc.SourceServiceStub(channel)
+            ingest.rejection_stub = rejection_service_pb2_grpc.RejectionServiceStub(channel)
 
             async def listens() -> bool:
                 try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,16 @@ import pytest
 from libs.database.embedded import EmbeddedPostgres
 from libs.database.migrations import migrate
 from libs.messaging import schema as log_schema
-from services.ingest.domain import MOST_BATCH_BYTES, Source
-from services.ingest.handlers import Administration
-from services.ingest.repository import SqlRejections, SqlSources
+from services.ingest.sources.model import Source
+from services.ingest.sources.sql import SqlSources
+from services.ingest.sources.use_cases import SourceAdministration
+from services.ingest.tracking.model import MOST_BATCH_BYTES
 from tessera.ingest.v1.event_pb2 import SOURCE_KIND_BROWSER
 from tests.builders import micros
-from tests.integration.ingest.conftest import BROWSER, SERVER, Ingest, open_ingest
+from tests.integration.ingest.conftest import BROWSER_KEY, SERVER_KEY, Ingest, open_ingest
 from tests.integration.messaging.harness import until
 
-_BASIC = (SERVER.write_key, "")
+_BASIC = (SERVER_KEY, "")
 _TRACK = {"event": "Order Completed", "userId": "1", "messageId": "m"}
 
 
@@ -53,14 +53,14 @@ async def test_every_call_is_stored_whichever_way_it_is_spelled(ingest: Ingest) 
             answers.append(await _post(ingest, path, _batch(one) if is_batch else one))
             sent.append((f"{name} {path}", type_))
 
-    assert {(200, b'{"success":true}')} == {(answer.status_code, answer.content) for answer in answers}
+    assert {(200, True)} == {(answer.status_code, answer.json()["success"]) for answer in answers}
     assert sorted(sent) == sorted((event.message_id, event.type) for event in await ingest.stored())
 
 
 _KEY_FORMS: dict[str, dict[str, Any]] = {
-    "Basic": {"auth": (SERVER.write_key, "")},
+    "Basic": {"auth": (SERVER_KEY, "")},
     "Basic without a colon": {"headers": {"authorization": "basic c2VydmVyLWtleQ=="}},
-    "query": {"params": {"writeKey": SERVER.write_key}},
+    "query": {"params": {"writeKey": SERVER_KEY}},
     "body": {},
     "body beside Bearer": {"headers": {"authorization": "Bearer whatever"}},
     "body beside Basic with an empty user": {"headers": {"authorization": "Basic Og=="}},
@@ -70,7 +70,7 @@ _KEY_FORMS: dict[str, dict[str, Any]] = {
 async def test_a_write_key_comes_in_any_of_the_forms_that_sdks_use(ingest: Ingest) -> None:
     answers = []
     for form, options in _KEY_FORMS.items():
-        key = {"writeKey": SERVER.write_key} if form.startswith("body") else {}
+        key = {"writeKey": SERVER_KEY} if form.startswith("body") else {}
         call = {"type": "track", **_TRACK, **key}
         for path, body in (("/v1/track", call), ("/v1/batch", {"batch": [call], **key})):
             answer = await ingest.http.post(path, content=orjson.dumps(body), **options)
@@ -92,8 +92,7 @@ async def test_an_unknown_key_is_a_401_that_is_not_sent_again(ingest: Ingest) ->
 
 async def test_a_key_that_was_just_made_elsewhere_is_known(ingest: Ingest) -> None:
     await _post(ingest, "/v1/track", _TRACK)
-    elsewhere = SqlSources(ingest.database, time.monotonic)
-    await Administration(elsewhere, SqlRejections(ingest.database)).create(Source("new", True, "new-key"))
+    await SourceAdministration(SqlSources(ingest.database)).create(Source("new", True), "new-key")
 
     async def known() -> bool:
         return (await _post(ingest, "/v1/track", _TRACK, auth=("new-key", ""))).status_code == 200
@@ -170,7 +169,7 @@ async def test_what_is_wrong_in_a_batch_is_rejected_alone_and_kept_with_its_reas
     ]
     raw = _batch(*calls)[:-2] + b',{"messageId":7},"\xff"]}'
     answer = await _post(ingest, "/v1/batch", raw)
-    kept = await ingest.administration.rejections(1 << 62, 10, "")
+    kept, _ = await ingest.rejections.page(1 << 62, 10, "")
 
     assert 200 == answer.status_code
     assert [(1, "nameless", "event"), (2, "m2", "traits.a[0]"), (4, "", "messageId"), (5, "", "body")] == [
@@ -208,7 +207,7 @@ async def test_a_browser_that_asks_first_may_send_from_any_page(ingest: Ingest) 
     }
     preflight = await ingest.http.options("/v1/t", headers=asked)
     headers = {"origin": "https://shop.example", "content-type": "text/plain"}
-    sent = await _post(ingest, "/v1/t", _TRACK, headers=headers, auth=(BROWSER.write_key, ""))
+    sent = await _post(ingest, "/v1/t", _TRACK, headers=headers, auth=(BROWSER_KEY, ""))
     refused = await _post(ingest, "/v1/t", _TRACK, headers=headers, auth=("wrong", ""))
 
     assert 200 == preflight.status_code

@@ -261,7 +261,7 @@ async def open_rig(url: str) -> AsyncIterator[Rig]:
         channels = [await stack.enter_async_context(rpc.open_channel(address)) for _ in range(3)]
         neighbours = GrpcNeighbours(*channels)
         engine = await stack.enter_async_context(Engine(seconds=0.5))
-        links = Links(KEY, "https://shop.example.com")
+        links = Links([KEY], "https://shop.example.com")
 
         def clock() -> float:
             return rig.now

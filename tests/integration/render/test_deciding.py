@@ -11,7 +11,6 @@ from google.protobuf.duration_pb2 import Duration
 from libs.errors import Unavailable
 from libs.messaging import Consumer, ConsumerSettings
 from libs.messaging.topics import RENDER_DEAD_LETTERS, SEGMENT_TRANSITIONS
-from libs.unsubscribe import Unsubscription
 from services.render.app import handler_of
 from services.render.deciding.stream import GROUP
 from tessera.render.v1 import message_pb2
@@ -59,7 +58,7 @@ async def test_a_transition_on_the_log_becomes_exactly_one_message(rig: Rig) -> 
         message.outcome,
         message.delivery_state,
     )
-    url = rig.links.url(Unsubscription("ada@example.com", "cart"))
+    url = rig.links.url(who, message.message_id, "cart")
     assert [
         ("List-Unsubscribe", f"<{url}>"),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),

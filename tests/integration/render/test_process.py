@@ -59,7 +59,7 @@ async def test_it_starts_answers_and_ends_when_asked(topics: str, tmp_path: Path
     hashed = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of "secret"
     keys.write_text(f'{{"test": {{"sha256": "{hashed}", "permissions": ["render.*"]}}}}')
     port = free_port()
-    settings = environment(topics, port, UNSUBSCRIBE_KEY=KEY, API_KEYS_FILE=str(keys))
+    settings = environment(topics, port, UNSUBSCRIBE_KEYS=KEY, API_KEYS_FILE=str(keys))
     async with process("all", settings) as running:
         async with rpc.open_channel(f"127.0.0.1:{port}", api_key="secret") as channel:
             stub = preview_service_pb2_grpc.PreviewServiceStub(channel)
@@ -74,7 +74,7 @@ async def test_it_starts_answers_and_ends_when_asked(topics: str, tmp_path: Path
 
 
 async def test_without_a_secret_for_unsubscribe_links_it_does_not_start(topics: str) -> None:
-    async with process("serve", environment(topics, free_port(), UNSUBSCRIBE_KEY="short")) as running:
+    async with process("serve", environment(topics, free_port(), UNSUBSCRIBE_KEYS="short")) as running:
         code = await asyncio.wait_for(running.wait(), 25)
 
     assert 1 == code

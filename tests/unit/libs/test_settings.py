@@ -18,7 +18,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@db/tessera")
     for name in ("PROFILE_ADDRESS", "SEGMENT_ADDRESS", "RECOMMEND_ADDRESS"):
         monkeypatch.setenv(name, "127.0.0.1:1")
-    monkeypatch.setenv("UNSUBSCRIBE_KEY", "0123456789abcdef")
+    monkeypatch.setenv("UNSUBSCRIBE_KEYS", "0123456789abcdef")
     monkeypatch.setenv("PUBLIC_URL", "https://events.example.com")
 
 

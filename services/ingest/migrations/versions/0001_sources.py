@@ -1,16 +1,19 @@
-"""Sources and rejected events."""
+"""Sources with their keys and versions, and rejected events."""
 
 from alembic import op
 
-from services.ingest.tables import METADATA
+from services.ingest.rejections import sql as rejections
+from services.ingest.sources import sql as sources
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    METADATA.create_all(op.get_bind())
+    for statement in (*sources.STATEMENTS, *rejections.STATEMENTS):
+        op.execute(statement)
 
 
 def downgrade() -> None:
-    METADATA.drop_all(op.get_bind())
+    for table in (*rejections.TABLES, *reversed(sources.TABLES)):
+        op.execute(f"drop table {table.table}")

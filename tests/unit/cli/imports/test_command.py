@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from cli import main
 from libs.errors import Invalid
-from tessera.ingest.v1 import event_pb2
+from tessera.ingest.v1 import event_pb2, source_service_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as pb
 from tests.unit.cli.served import Served
 
@@ -21,9 +21,11 @@ class Ingest:
         self.events: list[event_pb2.Event] = []
         self.batches: list[int] = []
 
-    def create(self, request: pb.CreateSourceRequest) -> pb.CreateSourceResponse:
+    def create(
+        self, request: source_service_pb2.CreateSourceRequest
+    ) -> source_service_pb2.CreateSourceResponse:
         """Create every source."""
-        return pb.CreateSourceResponse(source=request.source)
+        return source_service_pb2.CreateSourceResponse(source=request.source)
 
     def take(self, request: pb.ImportEventsRequest) -> pb.ImportEventsResponse:
         """Import a batch."""
@@ -42,7 +44,8 @@ class Ingest:
 def ingest(served: Served) -> Ingest:
     """What the command calls."""
     made = Ingest()
-    served.answer("tessera.ingest.v1.IngestService", CreateSource=made.create, ImportEvents=made.take)
+    served.answer("tessera.ingest.v1.SourceService", CreateSource=made.create)
+    served.answer("tessera.ingest.v1.IngestService", ImportEvents=made.take)
     return made
 
 

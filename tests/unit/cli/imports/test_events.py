@@ -46,7 +46,7 @@ def test_an_id_of_the_caller_s_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "problem"),
-    [(b"not json", "is not valid JSON"), (b"[1]", "no JSON object"), (b'{"type":"buy"}', "is none of")],
+    [(b"not json", "is not valid JSON"), (b"[1]", "Expected `object`"), (b'{"type":"buy"}', "is none of")],
 )
 def test_a_wrong_line_is_told_by_its_number_and_the_rest_goes_on(raw: bytes, problem: str) -> None:
     first, second = json_lines(io.BytesIO(raw + b"\n\n" + _ORDER), "f")

@@ -1,13 +1,16 @@
 """Two rows that share an address."""
 
+import orjson
 import pytest
 
-from cli.imports.events import Line, event_of
+from cli.imports.events import Line
 from cli.imports.shared_addresses import SharedAddresses
+from libs.tracking.calls import decode_file_call
+from libs.tracking.contract import event_of
 
 
 def _line(number: int, **call: object) -> Line:
-    return Line(number, event_of(call, f"m-{number}"))
+    return Line(number, event_of(decode_file_call(orjson.dumps(call)), f"m-{number}"))
 
 
 def _told(*lines: Line) -> dict[int, str]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from libs import rpc
-from tessera.ingest.v1 import ingest_service_pb2
+from tessera.ingest.v1 import ingest_service_pb2, rejection_service_pb2
 from tessera.profile.v1 import (
     history_service_pb2,
     history_service_pb2_grpc,
@@ -45,8 +45,8 @@ NOBODY = Profile(profile_id="1", event_count=3)
             profile_service_pb2.BatchGetProfilesResponse(profiles={"1": NOBODY}),
         ),
         (
-            ingest_service_pb2.RejectedEvent(rejection_id="1", body=b"{}"),
-            ingest_service_pb2.RejectedEvent(rejection_id="1"),
+            rejection_service_pb2.RejectedEvent(rejection_id="1", body=b"{}"),
+            rejection_service_pb2.RejectedEvent(rejection_id="1"),
         ),
         (
             preview_service_pb2.RenderForProfileResponse(subject="Hi Ann"),

@@ -109,7 +109,7 @@ async def test_without_keys_only_public_methods_answer(start: Any) -> None:
                 rejections=[ingest_service_pb2.Rejection(reason=rpc.caller().name)]
             )
 
-        ImportEvents = CreateSource = ListSources = ListRejectedEvents = None
+        ImportEvents = None
 
     add = ingest_service_pb2_grpc.add_IngestServiceServicer_to_server
     async with (
@@ -119,7 +119,7 @@ async def test_without_keys_only_public_methods_answer(start: Any) -> None:
         stub: Any = ingest_service_pb2_grpc.IngestServiceStub(channel)
         answer = await stub.CollectEvents(ingest_service_pb2.CollectEventsRequest())
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await stub.ListSources(ingest_service_pb2.ListSourcesRequest())
+            await stub.ImportEvents(ingest_service_pb2.ImportEventsRequest())
 
     assert "anonymous" == answer.rejections[0].reason
     assert StatusCode.UNAUTHENTICATED is failed.value.code()
@@ -162,7 +162,7 @@ def test_permissions_are_read_from_the_contract() -> None:
     permissions = permissions_of_all(["tessera.ingest.v1.IngestService"])
 
     assert "public" == permissions["/tessera.ingest.v1.IngestService/CollectEvents"]
-    assert "ingest.admin" == permissions["/tessera.ingest.v1.IngestService/ListSources"]
+    assert "ingest.import" == permissions["/tessera.ingest.v1.IngestService/ImportEvents"]
 
 
 def test_every_method_of_the_contracts_names_a_permission() -> None:

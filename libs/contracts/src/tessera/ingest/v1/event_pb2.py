@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtessera/ingest/v1/event.proto\x12\x11tessera.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\xf9\x03\n\x05\x45vent\x12*\n\x04type\x18\x01 \x01(\x0e\x32\x1c.tessera.ingest.v1.EventType\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x15\n\x07user_id\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x61nonymous_id\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05\x65mail\x18\x05 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\x06 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x19\n\x0bprevious_id\x18\x07 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x10\n\x08group_id\x18\x08 \x01(\t\x12\x0c\n\x04name\x18\t \x01(\t\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x0fproperties_json\x18\x0c \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\r \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x0e \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x36\n\x07\x63onsent\x18\x0f \x03(\x0b\x32%.tessera.ingest.v1.Event.ConsentEntry\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01*Z\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_KIND_BROWSER\x10\x01\x12\x16\n\x12SOURCE_KIND_SERVER\x10\x02*\xc6\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_TYPE_IDENTIFY\x10\x01\x12\x14\n\x10\x45VENT_TYPE_TRACK\x10\x02\x12\x13\n\x0f\x45VENT_TYPE_PAGE\x10\x03\x12\x15\n\x11\x45VENT_TYPE_SCREEN\x10\x04\x12\x14\n\x10\x45VENT_TYPE_GROUP\x10\x05\x12\x14\n\x10\x45VENT_TYPE_ALIAS\x10\x06\x12\x16\n\x12\x45VENT_TYPE_CONSENT\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtessera/ingest/v1/event.proto\x12\x11tessera.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/options/v1/options.proto\"\xab\x04\n\x05\x45vent\x12*\n\x04type\x18\x01 \x01(\x0e\x32\x1c.tessera.ingest.v1.EventType\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x15\n\x07user_id\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x61nonymous_id\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05\x65mail\x18\x05 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\x06 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x19\n\x0bprevious_id\x18\x07 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x10\n\x08group_id\x18\x08 \x01(\t\x12\x0c\n\x04name\x18\t \x01(\t\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x0fproperties_json\x18\x0c \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\r \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x0e \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x36\n\x07\x63onsent\x18\x0f \x03(\x0b\x32%.tessera.ingest.v1.Event.ConsentEntry\x12\x1f\n\x11integrations_json\x18\x10 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x0f\n\x07\x63hannel\x18\x11 \x01(\t\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01*Z\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_KIND_BROWSER\x10\x01\x12\x16\n\x12SOURCE_KIND_SERVER\x10\x02*\xc6\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_TYPE_IDENTIFY\x10\x01\x12\x14\n\x10\x45VENT_TYPE_TRACK\x10\x02\x12\x13\n\x0f\x45VENT_TYPE_PAGE\x10\x03\x12\x15\n\x11\x45VENT_TYPE_SCREEN\x10\x04\x12\x14\n\x10\x45VENT_TYPE_GROUP\x10\x05\x12\x14\n\x10\x45VENT_TYPE_ALIAS\x10\x06\x12\x16\n\x12\x45VENT_TYPE_CONSENT\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,12 +51,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT'].fields_by_name['traits_json']._serialized_options = b'\260\273\030\001'
   _globals['_EVENT'].fields_by_name['context_json']._loaded_options = None
   _globals['_EVENT'].fields_by_name['context_json']._serialized_options = b'\260\273\030\001'
-  _globals['_SOURCEKIND']._serialized_start=627
-  _globals['_SOURCEKIND']._serialized_end=717
-  _globals['_EVENTTYPE']._serialized_start=720
-  _globals['_EVENTTYPE']._serialized_end=918
+  _globals['_EVENT'].fields_by_name['integrations_json']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['integrations_json']._serialized_options = b'\260\273\030\001'
+  _globals['_SOURCEKIND']._serialized_start=677
+  _globals['_SOURCEKIND']._serialized_end=767
+  _globals['_EVENTTYPE']._serialized_start=770
+  _globals['_EVENTTYPE']._serialized_end=968
   _globals['_EVENT']._serialized_start=120
-  _globals['_EVENT']._serialized_end=625
-  _globals['_EVENT_CONSENTENTRY']._serialized_start=579
-  _globals['_EVENT_CONSENTENTRY']._serialized_end=625
+  _globals['_EVENT']._serialized_end=675
+  _globals['_EVENT_CONSENTENTRY']._serialized_start=629
+  _globals['_EVENT_CONSENTENTRY']._serialized_end=675
 # @@protoc_insertion_point(module_scope)

@@ -129,6 +129,8 @@ class Event(_message.Message):
     TRAITS_JSON_FIELD_NUMBER: _builtins.int
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    INTEGRATIONS_JSON_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     type: Global___EventType.ValueType
     """The kind of call. Required."""
     message_id: _builtins.str
@@ -143,10 +145,12 @@ class Event(_message.Message):
     """An email address that identifies the customer; `traits.email` is used when empty."""
     phone: _builtins.str
     """A phone number in E.164 form; `traits.phone` is used when empty. A number without its country
-    identifies nobody.
+    identifies nobody; like an address that is none it is left out, and a warning says so.
     """
     previous_id: _builtins.str
-    """For EVENT_TYPE_ALIAS: the anonymous id that is the same person as `user_id`."""
+    """For EVENT_TYPE_ALIAS: the anonymous id that is the same person as `user_id`. Two user ids are never
+    joined: where it is a user id, the event is kept and joins nobody, which a warning says.
+    """
     group_id: _builtins.str
     """For EVENT_TYPE_GROUP: the group that the customer belongs to."""
     name: _builtins.str
@@ -159,6 +163,10 @@ class Event(_message.Message):
     """A JSON object in UTF-8: what is now true of the customer. A null removes the trait."""
     context_json: _builtins.bytes
     """A JSON object in UTF-8: where it happened (page, device, campaign, locale, consent)."""
+    integrations_json: _builtins.bytes
+    """A JSON object in UTF-8: where else the client sends it, as the Segment specification has it. Kept only."""
+    channel: _builtins.str
+    """Which way the event takes, such as `server` or `mobile`; at most 255 characters. Kept only."""
     @_builtins.property
     def timestamp(self) -> _timestamp_pb2.Timestamp:
         """When it happened; the receive time when unset, or when more than five minutes in the future.
@@ -172,7 +180,8 @@ class Event(_message.Message):
     @_builtins.property
     def consent(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
         """What the customer allows, by purpose: `analytics`, `personalization`, `email_marketing`.
-        A purpose that is absent keeps its state.
+        A purpose that is absent keeps its state. At most 20 grants count, those of the three above first;
+        refusals have no limit but the event's size.
         """
 
     def __init__(
@@ -193,10 +202,12 @@ class Event(_message.Message):
         traits_json: _builtins.bytes = ...,
         context_json: _builtins.bytes = ...,
         consent: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
+        integrations_json: _builtins.bytes = ...,
+        channel: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sent_at", b"sent_at", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "consent", b"consent", "context_json", b"context_json", "email", b"email", "group_id", b"group_id", "message_id", b"message_id", "name", b"name", "phone", b"phone", "previous_id", b"previous_id", "properties_json", b"properties_json", "sent_at", b"sent_at", "timestamp", b"timestamp", "traits_json", b"traits_json", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "channel", b"channel", "consent", b"consent", "context_json", b"context_json", "email", b"email", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "phone", b"phone", "previous_id", b"previous_id", "properties_json", b"properties_json", "sent_at", b"sent_at", "timestamp", b"timestamp", "traits_json", b"traits_json", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from tessera.ingest.v1 import event_pb2 as tessera_dot_ingest_dot_v1_dot_event__
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/ingest/v1/ingest_events.proto\x12\x11tessera.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\"\x9e\x05\n\x0e\x45ventCollected\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x32\n\x0bsource_kind\x18\x03 \x01(\x0e\x32\x1d.tessera.ingest.v1.SourceKind\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12*\n\x04type\x18\x05 \x01(\x0e\x32\x1c.tessera.ingest.v1.EventType\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x15\n\x07user_id\x18\x07 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x61nonymous_id\x18\x08 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05\x65mail\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12\x19\n\x0bprevious_id\x18\x0b \x01(\tB\x04\xb0\xbb\x18\x01\x12\x10\n\x08group_id\x18\x0c \x01(\t\x12.\n\nevent_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\roriginal_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rreceived_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x0fproperties_json\x18\x10 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\x11 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x12 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12?\n\x07\x63onsent\x18\x13 \x03(\x0b\x32..tessera.ingest.v1.EventCollected.ConsentEntry\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/ingest/v1/ingest_events.proto\x12\x11tessera.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\"\xea\x05\n\x0e\x45ventCollected\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x32\n\x0bsource_kind\x18\x03 \x01(\x0e\x32\x1d.tessera.ingest.v1.SourceKind\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12*\n\x04type\x18\x05 \x01(\x0e\x32\x1c.tessera.ingest.v1.EventType\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x15\n\x07user_id\x18\x07 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x61nonymous_id\x18\x08 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05\x65mail\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12\x19\n\x0bprevious_id\x18\x0b \x01(\tB\x04\xb0\xbb\x18\x01\x12\x10\n\x08group_id\x18\x0c \x01(\t\x12.\n\nevent_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\roriginal_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rreceived_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x0fproperties_json\x18\x10 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\x11 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x12 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12?\n\x07\x63onsent\x18\x13 \x03(\x0b\x32..tessera.ingest.v1.EventCollected.ConsentEntry\x12\x18\n\nprofile_id\x18\x14 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1f\n\x11integrations_json\x18\x15 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x0f\n\x07\x63hannel\x18\x16 \x01(\t\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,8 +52,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTCOLLECTED'].fields_by_name['traits_json']._serialized_options = b'\260\273\030\001'
   _globals['_EVENTCOLLECTED'].fields_by_name['context_json']._loaded_options = None
   _globals['_EVENTCOLLECTED'].fields_by_name['context_json']._serialized_options = b'\260\273\030\001'
+  _globals['_EVENTCOLLECTED'].fields_by_name['profile_id']._loaded_options = None
+  _globals['_EVENTCOLLECTED'].fields_by_name['profile_id']._serialized_options = b'\260\273\030\001'
+  _globals['_EVENTCOLLECTED'].fields_by_name['integrations_json']._loaded_options = None
+  _globals['_EVENTCOLLECTED'].fields_by_name['integrations_json']._serialized_options = b'\260\273\030\001'
   _globals['_EVENTCOLLECTED']._serialized_start=159
-  _globals['_EVENTCOLLECTED']._serialized_end=829
-  _globals['_EVENTCOLLECTED_CONSENTENTRY']._serialized_start=783
-  _globals['_EVENTCOLLECTED_CONSENTENTRY']._serialized_end=829
+  _globals['_EVENTCOLLECTED']._serialized_end=905
+  _globals['_EVENTCOLLECTED_CONSENTENTRY']._serialized_start=859
+  _globals['_EVENTCOLLECTED_CONSENTENTRY']._serialized_end=905
 # @@protoc_insertion_point(module_scope)

@@ -22,60 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tessera.ingest.v1 import event_pb2 as tessera_dot_ingest_dot_v1_dot_event__pb2
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tessera/ingest/v1/ingest_service.proto\x12\x11tessera.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\"\xda\x01\n\x06Source\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.tessera.ingest.v1.SourceKind\x12\x11\n\twrite_key\x18\x03 \x01(\t\x12\x46\n\x0f\x64\x65\x66\x61ult_consent\x18\x04 \x03(\x0b\x32-.tessera.ingest.v1.Source.DefaultConsentEntry\x1a\x35\n\x13\x44\x65\x66\x61ultConsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\x9e\x01\n\rRejectedEvent\x12\x14\n\x0crejection_id\x18\x01 \x01(\t\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x31\n\rreceived_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\x04\x62ody\x18\x06 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\"[\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"S\n\x14\x43ollectEventsRequest\x12\x11\n\twrite_key\x18\x01 \x01(\t\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"[\n\x15\x43ollectEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\"R\n\x13ImportEventsRequest\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"Z\n\x14ImportEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\"@\n\x13\x43reateSourceRequest\x12)\n\x06source\x18\x01 \x01(\x0b\x32\x19.tessera.ingest.v1.Source\"A\n\x14\x43reateSourceResponse\x12)\n\x06source\x18\x01 \x01(\x0b\x32\x19.tessera.ingest.v1.Source\"\x14\n\x12ListSourcesRequest\"A\n\x13ListSourcesResponse\x12*\n\x07sources\x18\x01 \x03(\x0b\x32\x19.tessera.ingest.v1.Source\"U\n\x19ListRejectedEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tsource_id\x18\x03 \x01(\t\"p\n\x1aListRejectedEventsResponse\x12\x39\n\x0frejected_events\x18\x01 \x03(\x0b\x32 .tessera.ingest.v1.RejectedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdb\x04\n\rIngestService\x12n\n\rCollectEvents\x12\'.tessera.ingest.v1.CollectEventsRequest\x1a(.tessera.ingest.v1.CollectEventsResponse\"\n\xaa\xbb\x18\x06public\x12r\n\x0cImportEvents\x12&.tessera.ingest.v1.ImportEventsRequest\x1a\'.tessera.ingest.v1.ImportEventsResponse\"\x11\xaa\xbb\x18\ringest.import\x12q\n\x0c\x43reateSource\x12&.tessera.ingest.v1.CreateSourceRequest\x1a\'.tessera.ingest.v1.CreateSourceResponse\"\x10\xaa\xbb\x18\x0cingest.admin\x12n\n\x0bListSources\x12%.tessera.ingest.v1.ListSourcesRequest\x1a&.tessera.ingest.v1.ListSourcesResponse\"\x10\xaa\xbb\x18\x0cingest.admin\x12\x82\x01\n\x12ListRejectedEvents\x12,.tessera.ingest.v1.ListRejectedEventsRequest\x1a-.tessera.ingest.v1.ListRejectedEventsResponse\"\x0f\xaa\xbb\x18\x0bingest.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tessera/ingest/v1/ingest_service.proto\x12\x11tessera.ingest.v1\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\"[\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"Y\n\x07Warning\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"Y\n\x14\x43ollectEventsRequest\x12\x17\n\twrite_key\x18\x01 \x01(\tB\x04\xb8\xbb\x18\x01\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"\x89\x01\n\x15\x43ollectEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\x12,\n\x08warnings\x18\x03 \x03(\x0b\x32\x1a.tessera.ingest.v1.Warning\"R\n\x13ImportEventsRequest\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"\x88\x01\n\x14ImportEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\x12,\n\x08warnings\x18\x03 \x03(\x0b\x32\x1a.tessera.ingest.v1.Warning2\xf3\x01\n\rIngestService\x12n\n\rCollectEvents\x12\'.tessera.ingest.v1.CollectEventsRequest\x1a(.tessera.ingest.v1.CollectEventsResponse\"\n\xaa\xbb\x18\x06public\x12r\n\x0cImportEvents\x12&.tessera.ingest.v1.ImportEventsRequest\x1a\'.tessera.ingest.v1.ImportEventsResponse\"\x11\xaa\xbb\x18\ringest.importb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.ingest.v1.ingest_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCE_DEFAULTCONSENTENTRY']._loaded_options = None
-  _globals['_SOURCE_DEFAULTCONSENTENTRY']._serialized_options = b'8\001'
-  _globals['_REJECTEDEVENT'].fields_by_name['body']._loaded_options = None
-  _globals['_REJECTEDEVENT'].fields_by_name['body']._serialized_options = b'\260\273\030\001'
+  _globals['_COLLECTEVENTSREQUEST'].fields_by_name['write_key']._loaded_options = None
+  _globals['_COLLECTEVENTSREQUEST'].fields_by_name['write_key']._serialized_options = b'\270\273\030\001'
   _globals['_INGESTSERVICE'].methods_by_name['CollectEvents']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['CollectEvents']._serialized_options = b'\252\273\030\006public'
   _globals['_INGESTSERVICE'].methods_by_name['ImportEvents']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['ImportEvents']._serialized_options = b'\252\273\030\ringest.import'
-  _globals['_INGESTSERVICE'].methods_by_name['CreateSource']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['CreateSource']._serialized_options = b'\252\273\030\014ingest.admin'
-  _globals['_INGESTSERVICE'].methods_by_name['ListSources']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['ListSources']._serialized_options = b'\252\273\030\014ingest.admin'
-  _globals['_INGESTSERVICE'].methods_by_name['ListRejectedEvents']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['ListRejectedEvents']._serialized_options = b'\252\273\030\013ingest.read'
-  _globals['_SOURCE']._serialized_start=160
-  _globals['_SOURCE']._serialized_end=378
-  _globals['_SOURCE_DEFAULTCONSENTENTRY']._serialized_start=325
-  _globals['_SOURCE_DEFAULTCONSENTENTRY']._serialized_end=378
-  _globals['_REJECTEDEVENT']._serialized_start=381
-  _globals['_REJECTEDEVENT']._serialized_end=539
-  _globals['_REJECTION']._serialized_start=541
-  _globals['_REJECTION']._serialized_end=632
-  _globals['_COLLECTEVENTSREQUEST']._serialized_start=634
-  _globals['_COLLECTEVENTSREQUEST']._serialized_end=717
-  _globals['_COLLECTEVENTSRESPONSE']._serialized_start=719
-  _globals['_COLLECTEVENTSRESPONSE']._serialized_end=810
-  _globals['_IMPORTEVENTSREQUEST']._serialized_start=812
-  _globals['_IMPORTEVENTSREQUEST']._serialized_end=894
-  _globals['_IMPORTEVENTSRESPONSE']._serialized_start=896
-  _globals['_IMPORTEVENTSRESPONSE']._serialized_end=986
-  _globals['_CREATESOURCEREQUEST']._serialized_start=988
-  _globals['_CREATESOURCEREQUEST']._serialized_end=1052
-  _globals['_CREATESOURCERESPONSE']._serialized_start=1054
-  _globals['_CREATESOURCERESPONSE']._serialized_end=1119
-  _globals['_LISTSOURCESREQUEST']._serialized_start=1121
-  _globals['_LISTSOURCESREQUEST']._serialized_end=1141
-  _globals['_LISTSOURCESRESPONSE']._serialized_start=1143
-  _globals['_LISTSOURCESRESPONSE']._serialized_end=1208
-  _globals['_LISTREJECTEDEVENTSREQUEST']._serialized_start=1210
-  _globals['_LISTREJECTEDEVENTSREQUEST']._serialized_end=1295
-  _globals['_LISTREJECTEDEVENTSRESPONSE']._serialized_start=1297
-  _globals['_LISTREJECTEDEVENTSRESPONSE']._serialized_end=1409
-  _globals['_INGESTSERVICE']._serialized_start=1412
-  _globals['_INGESTSERVICE']._serialized_end=2015
+  _globals['_REJECTION']._serialized_start=126
+  _globals['_REJECTION']._serialized_end=217
+  _globals['_WARNING']._serialized_start=219
+  _globals['_WARNING']._serialized_end=308
+  _globals['_COLLECTEVENTSREQUEST']._serialized_start=310
+  _globals['_COLLECTEVENTSREQUEST']._serialized_end=399
+  _globals['_COLLECTEVENTSRESPONSE']._serialized_start=402
+  _globals['_COLLECTEVENTSRESPONSE']._serialized_end=539
+  _globals['_IMPORTEVENTSREQUEST']._serialized_start=541
+  _globals['_IMPORTEVENTSREQUEST']._serialized_end=623
+  _globals['_IMPORTEVENTSRESPONSE']._serialized_start=626
+  _globals['_IMPORTEVENTSRESPONSE']._serialized_end=762
+  _globals['_INGESTSERVICE']._serialized_start=765
+  _globals['_INGESTSERVICE']._serialized_end=1008
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,6 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tessera.ingest.v1 import event_pb2 as _event_pb2
 import builtins as _builtins
@@ -19,110 +18,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class Source(_message.Message):
-    """A place where events come from, and its key."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class DefaultConsentEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.bool
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.bool = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    SOURCE_ID_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    WRITE_KEY_FIELD_NUMBER: _builtins.int
-    DEFAULT_CONSENT_FIELD_NUMBER: _builtins.int
-    source_id: _builtins.str
-    """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
-    kind: _event_pb2.SourceKind.ValueType
-    """How far the source is trusted."""
-    write_key: _builtins.str
-    """What clients authenticate with."""
-    @_builtins.property
-    def default_consent(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
-        """The consent of an event that says nothing, by purpose; unset: `analytics` and
-        `personalization` are granted and nothing is said about `email_marketing`.
-        """
-
-    def __init__(
-        self,
-        *,
-        source_id: _builtins.str = ...,
-        kind: _event_pb2.SourceKind.ValueType = ...,
-        write_key: _builtins.str = ...,
-        default_consent: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_consent", b"default_consent", "kind", b"kind", "source_id", b"source_id", "write_key", b"write_key"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Source: _TypeAlias = Source  # noqa: Y015
-
-@_typing.final
-class RejectedEvent(_message.Message):
-    """An event that was not accepted."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REJECTION_ID_FIELD_NUMBER: _builtins.int
-    SOURCE_ID_FIELD_NUMBER: _builtins.int
-    RECEIVED_TIME_FIELD_NUMBER: _builtins.int
-    FIELD_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    BODY_FIELD_NUMBER: _builtins.int
-    rejection_id: _builtins.str
-    """Identifies the rejection."""
-    source_id: _builtins.str
-    """The source that sent it."""
-    field: _builtins.str
-    """The field that was wrong, as the Segment specification names it, such as `userId` or
-    `properties.price`; `body` for the event as a whole.
-    """
-    reason: _builtins.str
-    """What was wrong with it."""
-    body: _builtins.bytes
-    """What was sent, as it came; at most the first 32 KB."""
-    @_builtins.property
-    def received_time(self) -> _timestamp_pb2.Timestamp:
-        """When it came."""
-
-    def __init__(
-        self,
-        *,
-        rejection_id: _builtins.str = ...,
-        source_id: _builtins.str = ...,
-        received_time: _timestamp_pb2.Timestamp | None = ...,
-        field: _builtins.str = ...,
-        reason: _builtins.str = ...,
-        body: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["received_time", b"received_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "field", b"field", "reason", b"reason", "received_time", b"received_time", "rejection_id", b"rejection_id", "source_id", b"source_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RejectedEvent: _TypeAlias = RejectedEvent  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
@@ -165,6 +60,46 @@ class Rejection(_message.Message):
 Global___Rejection: _TypeAlias = Rejection  # noqa: Y015
 
 @_typing.final
+class Warning(_message.Message):
+    """What was left out of an event that is stored, or what became of a part of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The event's place in the request, from 0."""
+    message_id: _builtins.str
+    """The event's message id, as sent."""
+    field: _builtins.str
+    """The field that it is about, such as `traits_json.email`, `consent` or `previous_id`."""
+    reason: _builtins.str
+    """What became of it, for people to read."""
+    code: _builtins.str
+    """The kind, for programs: `MALFORMED` for an address, a purpose or a name that is none, `TOO_LARGE` for
+    what is over a limit, `ALIAS` for what an alias joins.
+    """
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        message_id: _builtins.str = ...,
+        field: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "index", b"index", "message_id", b"message_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warning: _TypeAlias = Warning  # noqa: Y015
+
+@_typing.final
 class CollectEventsRequest(_message.Message):
     """A batch of events of one source."""
 
@@ -173,7 +108,7 @@ class CollectEventsRequest(_message.Message):
     WRITE_KEY_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     write_key: _builtins.str
-    """The source's key."""
+    """One of the source's keys."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
         """From 1 to 2,500 events of at most 32 KB each."""
@@ -200,21 +135,27 @@ class CollectEventsResponse(_message.Message):
 
     ACCEPTED_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
     """How many events are stored."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
         """The events that are not."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """What was left out of those that are."""
+
     def __init__(
         self,
         *,
         accepted: _builtins.int = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "rejections", b"rejections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "rejections", b"rejections", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,169 +197,28 @@ class ImportEventsResponse(_message.Message):
 
     ACCEPTED_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
     """How many events are stored."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
         """The events that are not."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """What was left out of those that are."""
+
     def __init__(
         self,
         *,
         accepted: _builtins.int = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "rejections", b"rejections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "rejections", b"rejections", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportEventsResponse: _TypeAlias = ImportEventsResponse  # noqa: Y015
-
-@_typing.final
-class CreateSourceRequest(_message.Message):
-    """A source to create."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SOURCE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def source(self) -> Global___Source:
-        """The source; its write key is made by the server when empty."""
-
-    def __init__(
-        self,
-        *,
-        source: Global___Source | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CreateSourceRequest: _TypeAlias = CreateSourceRequest  # noqa: Y015
-
-@_typing.final
-class CreateSourceResponse(_message.Message):
-    """The source as it is."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SOURCE_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def source(self) -> Global___Source:
-        """With its write key."""
-
-    def __init__(
-        self,
-        *,
-        source: Global___Source | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CreateSourceResponse: _TypeAlias = CreateSourceResponse  # noqa: Y015
-
-@_typing.final
-class ListSourcesRequest(_message.Message):
-    """Asks for all sources: there are few."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListSourcesRequest: _TypeAlias = ListSourcesRequest  # noqa: Y015
-
-@_typing.final
-class ListSourcesResponse(_message.Message):
-    """All sources."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SOURCES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
-        """By id."""
-
-    def __init__(
-        self,
-        *,
-        sources: _abc.Iterable[Global___Source] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sources", b"sources"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListSourcesResponse: _TypeAlias = ListSourcesResponse  # noqa: Y015
-
-@_typing.final
-class ListRejectedEventsRequest(_message.Message):
-    """A page of rejected events."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    SOURCE_ID_FIELD_NUMBER: _builtins.int
-    page_size: _builtins.int
-    """The most to return: 50 when unset, 500 at most; a larger value counts as 500."""
-    page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first page."""
-    source_id: _builtins.str
-    """Only this source's; empty for all."""
-    def __init__(
-        self,
-        *,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
-        source_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "source_id", b"source_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListRejectedEventsRequest: _TypeAlias = ListRejectedEventsRequest  # noqa: Y015
-
-@_typing.final
-class ListRejectedEventsResponse(_message.Message):
-    """A page of rejected events."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REJECTED_EVENTS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
-    """Empty on the last page."""
-    @_builtins.property
-    def rejected_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedEvent]:
-        """Newest first."""
-
-    def __init__(
-        self,
-        *,
-        rejected_events: _abc.Iterable[Global___RejectedEvent] | None = ...,
-        next_page_token: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rejected_events", b"rejected_events"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListRejectedEventsResponse: _TypeAlias = ListRejectedEventsResponse  # noqa: Y015

@@ -45,21 +45,6 @@ class IngestServiceStub:
                 request_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsRequest.SerializeToString,
                 response_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsResponse.FromString,
                 _registered_method=True)
-        self.CreateSource = channel.unary_unary(
-                '/tessera.ingest.v1.IngestService/CreateSource',
-                request_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CreateSourceRequest.SerializeToString,
-                response_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CreateSourceResponse.FromString,
-                _registered_method=True)
-        self.ListSources = channel.unary_unary(
-                '/tessera.ingest.v1.IngestService/ListSources',
-                request_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListSourcesRequest.SerializeToString,
-                response_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListSourcesResponse.FromString,
-                _registered_method=True)
-        self.ListRejectedEvents = channel.unary_unary(
-                '/tessera.ingest.v1.IngestService/ListRejectedEvents',
-                request_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListRejectedEventsRequest.SerializeToString,
-                response_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListRejectedEventsResponse.FromString,
-                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -71,8 +56,10 @@ class IngestServiceServicer:
 
         Not atomic: an invalid event is rejected alone, with its reason, and kept for inspection.
         A call that failed or timed out may have been stored: retry it with the same message ids.
+        Whether the call's `traceparent` asks for a trace counts only with the key of a server's source.
         Errors: UNAUTHENTICATED for an unknown write key; INVALID_ARGUMENT for an empty batch or more
-        than 2,500 events; UNAVAILABLE while the log can't be written.
+        than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
+        written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,29 +67,8 @@ class IngestServiceServicer:
 
     def ImportEvents(self, request, context):
         """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
 
-    def CreateSource(self, request, context):
-        """Creates a source, or returns the one with this id.
-
-        Errors: ABORTED where the id exists with another kind or other defaults.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListSources(self, request, context):
-        """Lists all sources, by id.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListRejectedEvents(self, request, context):
-        """Lists rejected events, newest first.
+        Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,21 +86,6 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.ImportEvents,
                     request_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsRequest.FromString,
                     response_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsResponse.SerializeToString,
-            ),
-            'CreateSource': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateSource,
-                    request_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CreateSourceRequest.FromString,
-                    response_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CreateSourceResponse.SerializeToString,
-            ),
-            'ListSources': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListSources,
-                    request_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListSourcesRequest.FromString,
-                    response_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListSourcesResponse.SerializeToString,
-            ),
-            'ListRejectedEvents': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListRejectedEvents,
-                    request_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListRejectedEventsRequest.FromString,
-                    response_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListRejectedEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -192,87 +143,6 @@ class IngestService:
             '/tessera.ingest.v1.IngestService/ImportEvents',
             tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsRequest.SerializeToString,
             tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CreateSource(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.ingest.v1.IngestService/CreateSource',
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CreateSourceRequest.SerializeToString,
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CreateSourceResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListSources(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.ingest.v1.IngestService/ListSources',
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListSourcesRequest.SerializeToString,
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListSourcesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListRejectedEvents(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.ingest.v1.IngestService/ListRejectedEvents',
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListRejectedEventsRequest.SerializeToString,
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ListRejectedEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

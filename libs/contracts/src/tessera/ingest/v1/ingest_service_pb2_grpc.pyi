@@ -38,20 +38,16 @@ class IngestServiceStub:
 
     Not atomic: an invalid event is rejected alone, with its reason, and kept for inspection.
     A call that failed or timed out may have been stored: retry it with the same message ids.
+    Whether the call's `traceparent` asks for a trace counts only with the key of a server's source.
     Errors: UNAUTHENTICATED for an unknown write key; INVALID_ARGUMENT for an empty batch or more
-    than 2,500 events; UNAVAILABLE while the log can't be written.
+    than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
+    written.
     """
     ImportEvents: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ImportEventsRequest, _ingest_service_pb2.ImportEventsResponse]
-    """Stores a batch of old events: like CollectEvents, but read only while no live event waits."""
-    CreateSource: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.CreateSourceRequest, _ingest_service_pb2.CreateSourceResponse]
-    """Creates a source, or returns the one with this id.
+    """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
 
-    Errors: ABORTED where the id exists with another kind or other defaults.
+    Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
     """
-    ListSources: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ListSourcesRequest, _ingest_service_pb2.ListSourcesResponse]
-    """Lists all sources, by id."""
-    ListRejectedEvents: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ListRejectedEventsRequest, _ingest_service_pb2.ListRejectedEventsResponse]
-    """Lists rejected events, newest first."""
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -63,20 +59,16 @@ class IngestServiceAsyncStub(IngestServiceStub):
 
     Not atomic: an invalid event is rejected alone, with its reason, and kept for inspection.
     A call that failed or timed out may have been stored: retry it with the same message ids.
+    Whether the call's `traceparent` asks for a trace counts only with the key of a server's source.
     Errors: UNAUTHENTICATED for an unknown write key; INVALID_ARGUMENT for an empty batch or more
-    than 2,500 events; UNAVAILABLE while the log can't be written.
+    than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
+    written.
     """
     ImportEvents: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ImportEventsRequest, _ingest_service_pb2.ImportEventsResponse]  # type: ignore[assignment]
-    """Stores a batch of old events: like CollectEvents, but read only while no live event waits."""
-    CreateSource: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.CreateSourceRequest, _ingest_service_pb2.CreateSourceResponse]  # type: ignore[assignment]
-    """Creates a source, or returns the one with this id.
+    """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
 
-    Errors: ABORTED where the id exists with another kind or other defaults.
+    Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
     """
-    ListSources: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ListSourcesRequest, _ingest_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
-    """Lists all sources, by id."""
-    ListRejectedEvents: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ListRejectedEventsRequest, _ingest_service_pb2.ListRejectedEventsResponse]  # type: ignore[assignment]
-    """Lists rejected events, newest first."""
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes events in. The same events may come by HTTP, in the Segment tracking protocol."""
@@ -91,8 +83,10 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Not atomic: an invalid event is rejected alone, with its reason, and kept for inspection.
         A call that failed or timed out may have been stored: retry it with the same message ids.
+        Whether the call's `traceparent` asks for a trace counts only with the key of a server's source.
         Errors: UNAUTHENTICATED for an unknown write key; INVALID_ARGUMENT for an empty batch or more
-        than 2,500 events; UNAVAILABLE while the log can't be written.
+        than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
+        written.
         """
 
     @_abc_1.abstractmethod
@@ -101,33 +95,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingest_service_pb2.ImportEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.ImportEventsResponse, _abc.Awaitable[_ingest_service_pb2.ImportEventsResponse]]:
-        """Stores a batch of old events: like CollectEvents, but read only while no live event waits."""
+        """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
 
-    @_abc_1.abstractmethod
-    def CreateSource(
-        self,
-        request: _ingest_service_pb2.CreateSourceRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_ingest_service_pb2.CreateSourceResponse, _abc.Awaitable[_ingest_service_pb2.CreateSourceResponse]]:
-        """Creates a source, or returns the one with this id.
-
-        Errors: ABORTED where the id exists with another kind or other defaults.
+        Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
         """
-
-    @_abc_1.abstractmethod
-    def ListSources(
-        self,
-        request: _ingest_service_pb2.ListSourcesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_ingest_service_pb2.ListSourcesResponse, _abc.Awaitable[_ingest_service_pb2.ListSourcesResponse]]:
-        """Lists all sources, by id."""
-
-    @_abc_1.abstractmethod
-    def ListRejectedEvents(
-        self,
-        request: _ingest_service_pb2.ListRejectedEventsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_ingest_service_pb2.ListRejectedEventsResponse, _abc.Awaitable[_ingest_service_pb2.ListRejectedEventsResponse]]:
-        """Lists rejected events, newest first."""
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

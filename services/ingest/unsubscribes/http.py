@@ -1,13 +1,11 @@
-"""Where unsubscribe links lead: GET shows a page with one button, POST unsubscribes (RFC 8058).
+"""The unsubscribe page: GET shows one button, POST unsubscribes (RFC 8058).
 
-GET never unsubscribes: mail scanners follow every link. POST collects an ordinary event, so that
-consent is withdrawn on the way that every event takes.
+GET never unsubscribes: mail scanners follow every link.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from html import escape
+from typing import Final
 
-import orjson
 import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -16,15 +14,11 @@ from starlette.routing import Route
 from libs.database import is_transient
 from libs.errors import ResourceExhausted, Unavailable
 from libs.unsubscribe import PATH, Links, Unsubscription
-from services.ingest.domain import EventType, Incoming, Source
-from services.ingest.handlers import Collector, Item
+from services.ingest.unsubscribes.use_cases import Unsubscriber
 
 log = structlog.get_logger(__name__)
 
-SOURCE = Source("unsubscribe-page", trusted=True, write_key="")
-"""Built in: it has no key, so that nobody else can send as it."""
-
-_HEADERS = {
+_HEADERS: Final = {
     "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
@@ -33,7 +27,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-robots-tag": "noindex",
 }
-_PAGE = """<!doctype html>
+_PAGE: Final = """<!doctype html>
 <html lang="en">
 <head>
   <meta charset="utf-8">
@@ -52,21 +46,21 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-# An empty action is the page's own address.
-_BUTTON = """<p>{email} will get no more marketing mail from us.</p>
+# An empty action is the page's own address. Whoever finds the link learns nothing of whom it is for.
+_BUTTON: Final = """<p>You will get no more marketing mail from us.</p>
   <form method="post" action="">
     <button name="List-Unsubscribe" value="One-Click">Unsubscribe</button>
   </form>"""
-_DONE = "<p>{email} gets no more marketing mail from us. It may take a minute until all is in effect.</p>"
-_UNKNOWN = "<p>This link is not complete. Please copy the whole link from the mail.</p>"
-_LATER = "<p>That did not work just now. Please try again in a minute.</p>"
+_DONE: Final = "<p>You get no more marketing mail from us. It may take a minute until all is in effect.</p>"
+_UNKNOWN: Final = "<p>This link is not complete. Please copy the whole link from the mail.</p>"
+_LATER: Final = "<p>That did not work just now. Please try again in a minute.</p>"
 
 
-def unsubscribe_routes(collector: Collector, links: Links) -> list[Route]:
+def unsubscribe_routes(unsubscriber: Unsubscriber, links: Links) -> list[Route]:
     """The routes of the unsubscribe page."""
     return [
         Route(f"{PATH}{{token}}", _endpoint(links, _ask), methods=["GET"]),
-        Route(f"{PATH}{{token}}", _endpoint(links, _unsubscriber(collector)), methods=["POST"]),
+        Route(f"{PATH}{{token}}", _endpoint(links, _withdraw(unsubscriber)), methods=["POST"]),
     ]
 
 
@@ -83,38 +77,21 @@ def _endpoint(
 
 
 async def _ask(unsubscription: Unsubscription) -> Response:
-    return _page("Unsubscribe?", _BUTTON.format(email=escape(unsubscription.email)))
+    return _page("Unsubscribe?", _BUTTON)
 
 
-def _unsubscriber(collector: Collector) -> Callable[[Unsubscription], Awaitable[Response]]:
-    async def unsubscribe(unsubscription: Unsubscription) -> Response:
-        event = _event(unsubscription)
+def _withdraw(unsubscriber: Unsubscriber) -> Callable[[Unsubscription], Awaitable[Response]]:
+    async def withdraw(unsubscription: Unsubscription) -> Response:
         try:
-            result = await collector.collect(SOURCE, [Item(event, lambda: event.properties)])
+            await unsubscriber.unsubscribe(unsubscription)
         except Exception as error:
             if not isinstance(error, Unavailable | ResourceExhausted) and not is_transient(error):
                 raise
             log.warning("unsubscription not stored", error=repr(error))
             return _page("Please try again", _LATER, 503, {"retry-after": "2"})
-        for rejection in result.rejections:
-            raise ValueError(f"our own event was refused: {rejection.error.message}")
-        log.info("unsubscribed", campaign=unsubscription.campaign_id)
-        return _page("You are unsubscribed", _DONE.format(email=escape(unsubscription.email)))
+        return _page("You are unsubscribed", _DONE)
 
-    return unsubscribe
-
-
-def _event(unsubscription: Unsubscription) -> Incoming:
-    # Without a message id it gets a new one each time: who subscribes again may also leave again.
-    properties = {"address": unsubscription.email, "campaign_id": unsubscription.campaign_id}
-    return Incoming(
-        type=EventType.TRACK.value,
-        name="Unsubscribed",
-        user_id=unsubscription.user_id or None,
-        # With a user id the address must not speak: seen under two of them it would lose its owner.
-        email=None if unsubscription.user_id else unsubscription.email,
-        properties=orjson.dumps(properties),
-    )
+    return withdraw
 
 
 def _page(title: str, body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,0 +1,1 @@
+"""Where unsubscribe links lead."""
