@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import msgspec
 
+from libs.errors import Malformed
 from services.render.campaigns.model import Campaign
 from services.render.delivery.model import Cause
 from services.render.model import MICROS
@@ -14,6 +16,8 @@ from services.render.model.people import Person, Stream, forbidden_because
 
 # What a message remembers of its event: for people to read, not to compute with.
 _MOST_EVENT = 16 << 10
+# What recommend takes.
+_MOST_PRODUCT_ID, _MOST_PRODUCTS = 255, 500
 
 # Unlike others they keep whole numbers of any length.
 _decode = msgspec.json.Decoder().decode
@@ -26,6 +30,16 @@ class Withdrawal:
 
     definition_id: str
     cause_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be recommended in one mail."""
+
+    profile_id: str
+    limit: int
+    except_products: Sequence[str] = ()
+    """What the mail itself is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +101,43 @@ class Ingredients:
 
 
 def context_of(ingredients: Ingredients) -> bytes:
-    """The template's context as canonical JSON: the same inputs give the same bytes."""
+    """The template's context as canonical JSON: the same inputs give the same bytes.
+
+    Invalid where the event is no JSON.
+    """
     person = ingredients.person
     context = {
         "profile": {"id": person.profile_id, "traits": person.traits},
         "segments": sorted(ingredients.segments),
         "recommendations": list(ingredients.advice.recommendations),
-        "event": _decode(ingredients.event) if ingredients.event else {},
+        "event": _properties_of(ingredients.event),
         "campaign": {"id": ingredients.campaign_id, "name": ingredients.campaign_name},
         # In Liquid an empty text is true: `{% if unsubscribe_url %}` asks for nothing at all.
         "unsubscribe_url": ingredients.unsubscribe_url or None,
     }
     return _encode(context)
+
+
+def _properties_of(event: bytes) -> Any:
+    try:
+        return _decode(event) if event else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed("event", f"is not valid JSON: {error}") from None
+
+
+def products_in(event: bytes) -> list[str]:
+    """The ids of the products that an event is about: those of its own, and those in its lists."""
+    try:
+        found = _properties_of(event)
+    except Malformed:
+        return []
+    if not isinstance(found, dict):
+        return []
+    lists = (value for value in found.values() if isinstance(value, list))
+    items = [found, *(value for value in found.values() if isinstance(value, dict)), *chain(*lists)]
+    named = (item.get("product_id") for item in items if isinstance(item, dict))
+    ids = (str(value) for value in named if isinstance(value, str | int) and not isinstance(value, bool))
+    return [one for one in dict.fromkeys(ids) if 0 < len(one) <= _MOST_PRODUCT_ID][:_MOST_PRODUCTS]
 
 
 def hash_of(context: bytes) -> bytes:

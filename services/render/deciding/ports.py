@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.render.campaigns.model import Campaign
-from services.render.deciding.model import Advice
+from services.render.deciding.model import Advice, Wish
 from services.render.delivery.model import Decision
 from services.render.library.model import Template
 from services.render.model.people import Person
@@ -22,13 +22,16 @@ class Neighbours(Protocol):
     """The other services."""
 
     async def people(self, profile_ids: Collection[str]) -> dict[str, Person]:
-        """Profiles by the id asked for; Unavailable where profile does not answer."""
+        """Profiles by the id asked for; Unavailable where profile does not answer.
+
+        Who can't be read alone is `unreadable`, and costs nobody else.
+        """
 
     async def segments(self, profile_ids: Collection[str]) -> dict[str, list[str]]:
         """The segments that people are in; Unavailable where segment does not answer."""
 
-    async def advice(self, profile_ids: Collection[str], limit: int) -> dict[str, Advice]:
-        """Recommendations by profile id; Unavailable where recommend does not answer soon."""
+    async def advice(self, wishes: Sequence[Wish]) -> list[Advice]:
+        """Recommendations for each wish, in their order; Unavailable where recommend does not answer soon."""
 
 
 class Campaigns(Protocol):
@@ -57,8 +60,8 @@ class Messages(Protocol):
     async def store(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Store those that nobody has decided before; returns them."""
 
-    async def withdraw(self, reasons: Mapping[tuple[str, bytes], str]) -> int:
-        """Withdraw what waits because of a definition and a cause; returns how many messages."""
+    async def withdraw(self, causes: Collection[tuple[str, bytes]], reason: str) -> int:
+        """Withdraw what waits because of definitions and causes; returns how many messages."""
 
 
 @dataclass(frozen=True, slots=True)

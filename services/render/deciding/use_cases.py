@@ -9,7 +9,7 @@ from libs.errors import Invalid, Unavailable
 from libs.unsubscribe import Links
 from services.render.campaigns.model import Campaign
 from services.render.deciding import model
-from services.render.deciding.model import Advice, Ingredients, Withdrawal
+from services.render.deciding.model import Advice, Ingredients, Wish, Withdrawal
 from services.render.deciding.ports import Engine, Neighbours, Storage
 from services.render.delivery.model import Cause, Content, Decision, Outcome, headers_of
 from services.render.engine.model.parts import finished
@@ -35,6 +35,11 @@ class _Draft:
         """How many recommendations the template gets."""
         return self.decision.campaign.recommendations if self.person.is_analysable else 0
 
+    @property
+    def wish(self) -> Wish:
+        """What is to be recommended: nothing of what the mail is about."""
+        return Wish(self.person.profile_id, self.wanted, model.products_in(self.decision.cause.event))
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -42,7 +47,7 @@ class _Known:
 
     segments: Mapping[str, Sequence[str]]
     advice: Mapping[str, Advice] | None
-    """None where recommend did not answer soon."""
+    """By message; None where recommend did not answer soon."""
     templates: Mapping[str, Template | None]
 
 
@@ -77,8 +82,8 @@ class Decider:
 
     async def withdraw(self, storage: Storage, withdrawals: Sequence[Withdrawal]) -> int:
         """Withdraw what waits for a connector because of causes that no longer stand; returns how many."""
-        reasons = {(one.definition_id, one.cause_id): _ANSWERED for one in withdrawals}
-        return await storage.messages.withdraw(reasons) if reasons else 0
+        causes = {(one.definition_id, one.cause_id) for one in withdrawals}
+        return await storage.messages.withdraw(causes, _ANSWERED) if causes else 0
 
     async def _decide_group(self, storage: Storage, group: Sequence[Decision]) -> list[Decision]:
         known = await storage.messages.decided([decision.message_id for decision in group])
@@ -86,17 +91,20 @@ class Decider:
         if not fresh:
             return []
         people = await self._neighbours.people({decision.cause.profile_id for decision in fresh})
-        suppressed: list[Decision] = []
+        undecided: list[Decision] = []
         drafts: list[_Draft] = []
         for decision in fresh:
             person = people.get(decision.cause.profile_id)
+            if person is not None and person.unreadable:
+                undecided.append(replace(decision, outcome=Outcome.FAILED, reason=person.unreadable))
+                continue
             _check_revision(decision.cause, person)
             reason = model.suppressed_because(decision.campaign, person)
             if person is None or reason is not None:
-                suppressed.append(replace(decision, outcome=Outcome.SUPPRESSED, reason=reason or ""))
+                undecided.append(replace(decision, outcome=Outcome.SUPPRESSED, reason=reason or ""))
             else:
                 drafts.append(_Draft(replace(decision, profile_revision=person.revision), person))
-        return suppressed + await self._render_all(storage, drafts)
+        return undecided + await self._render_all(storage, drafts)
 
     async def _render_all(self, storage: Storage, drafts: Sequence[_Draft]) -> list[Decision]:
         if not drafts:
@@ -113,13 +121,14 @@ class Decider:
 
     async def _advice(self, drafts: Sequence[_Draft]) -> Mapping[str, Advice] | None:
         """Recommendations are an ingredient: mail does not wait for them longer than a moment."""
-        asked = {draft.person.profile_id for draft in drafts if draft.wanted}
+        asked = [draft for draft in drafts if draft.wanted]
         if not asked:
             return {}
         try:
-            return await self._neighbours.advice(asked, max(draft.wanted for draft in drafts))
+            advice = await self._neighbours.advice([draft.wish for draft in asked])
         except Unavailable:
             return None
+        return {draft.decision.message_id: found for draft, found in zip(asked, advice, strict=True)}
 
     async def _render(self, draft: _Draft, known: _Known) -> Decision:
         decision, person = draft.decision, draft.person
@@ -127,18 +136,18 @@ class Decider:
         if template is None:
             return replace(decision, outcome=Outcome.FAILED, reason="the template does not exist")
         decision = replace(decision, template_version=template.version)
-        advice = (known.advice or {}).get(person.profile_id, Advice())
+        advice = (known.advice or {}).get(decision.message_id, Advice())
         ingredients = Ingredients(
             person,
             segments=known.segments.get(person.profile_id, ()),
-            advice=replace(advice, recommendations=advice.recommendations[: draft.wanted]),
+            advice=advice,
             event=decision.cause.event,
             campaign_id=decision.campaign.campaign_id,
             campaign_name=decision.campaign.display_name,
             unsubscribe_url=self._unsubscribe_url(decision, person),
         )
-        context = model.context_of(ingredients)
         try:
+            context = model.context_of(ingredients)
             parts = finished(await self._engine.render(template.sources, context))
         except Invalid as error:
             return replace(decision, outcome=Outcome.FAILED, reason=error.message)

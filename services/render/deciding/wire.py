@@ -12,7 +12,7 @@ from libs.messaging import Record
 from libs.money import amount_of
 from libs.times import micros
 from services.render.campaigns.model import Start
-from services.render.deciding.model import Advice, Withdrawal
+from services.render.deciding.model import Advice, Wish, Withdrawal
 from services.render.delivery.model import Cause, Decision, Message, Outcome
 from services.render.model.people import Person
 from tessera.profile.v1 import profile_pb2
@@ -71,11 +71,30 @@ def _record(decision: Decision, kind: str, value: bytes) -> Record:
 
 def person_of(profile: profile_pb2.Profile) -> Person:
     """From profile's contract."""
+    try:
+        traits = _decode(profile.traits_json) if profile.traits_json else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return unreadable(profile.profile_id, f"the traits are no JSON object: {error}")
     emails = [i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_EMAIL]
-    traits = _decode(profile.traits_json) if profile.traits_json else {}
     user_ids = (i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_USER_ID)
     consent = dict(profile.consent)
     return Person(profile.profile_id, profile.revision, traits, consent, emails, next(user_ids, ""))
+
+
+def unreadable(profile_id: str, reason: str) -> Person:
+    """Somebody of whom no more than the id is known."""
+    return Person(profile_id, 0, {}, {}, [], unreadable=f"the profile can't be read: {reason}")
+
+
+def request_of(wish: Wish) -> recommend_service_pb2.RecommendRequest:
+    """What recommend is asked for one mail."""
+    return recommend_service_pb2.RecommendRequest(
+        profile_id=wish.profile_id,
+        limit=wish.limit,
+        exclude_purchased=True,
+        exclude_in_cart=True,
+        exclude_product_ids=wish.except_products,
+    )
 
 
 def advice_of(response: recommend_service_pb2.RecommendResponse) -> Advice:

@@ -213,6 +213,8 @@ def withdrawn_because(granted: Granted, person: Person | None) -> str | None:
         return None
     if person is None:
         return "nobody has this profile any more"
+    if person.unreadable:
+        return person.unreadable
     if not person.has_address(message.address):
         return "the address is no longer this person's"
     return forbidden_because(message.stream, person)

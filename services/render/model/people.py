@@ -26,6 +26,8 @@ class Person:
     emails: Sequence[str]
     """The addresses that lead to this profile, in normal form."""
     user_id: str = ""
+    unreadable: str = ""
+    """Why nothing more is known of the person than the id; empty where it is known."""
 
     @property
     def address(self) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from services.render.deciding.model import Advice
+from services.render.deciding.model import Advice, Wish
 from services.render.delivery.model import Decision
 from services.render.model.people import Person
 
@@ -26,10 +26,13 @@ class Neighbours(Protocol):
     """The other services."""
 
     async def people(self, profile_ids: Collection[str]) -> dict[str, Person]:
-        """Profiles by the id asked for; Unavailable where profile does not answer."""
+        """Profiles by the id asked for; Unavailable where profile does not answer.
+
+        Who can't be read alone is `unreadable`, and costs nobody else.
+        """
 
     async def segments(self, profile_ids: Collection[str]) -> dict[str, list[str]]:
         """The segments that people are in; Unavailable where segment does not answer."""
 
-    async def advice(self, profile_ids: Collection[str], limit: int) -> dict[str, Advice]:
-        """Recommendations by profile id; Unavailable where recommend does not answer soon."""
+    async def advice(self, wishes: Sequence[Wish]) -> list[Advice]:
+        """Recommendations for each wish, in their order; Unavailable where recommend does not answer soon."""

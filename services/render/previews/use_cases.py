@@ -9,12 +9,20 @@ from dataclasses import dataclass
 import msgspec
 
 from libs.addresses import normal_email
-from libs.errors import Invalid, Malformed, NotFound, TooLarge
+from libs.errors import FailedPrecondition, Invalid, Malformed, NotFound, TooLarge
 from libs.ids import uuid_text
 from libs.unsubscribe import Links
 from services.render.campaigns.model import MOST_RECOMMENDATIONS, Campaign
 from services.render.campaigns.use_cases import CampaignBook
-from services.render.deciding.model import Advice, Ingredients, context_of, hash_of, remembered_event
+from services.render.deciding.model import (
+    Advice,
+    Ingredients,
+    Wish,
+    context_of,
+    hash_of,
+    products_in,
+    remembered_event,
+)
 from services.render.delivery.model import Cause, Content, Decision, Outcome, headers_of
 from services.render.engine.model.parts import finished
 from services.render.library.model import Checked, Template
@@ -122,11 +130,13 @@ class Previews:
         person = (await self._neighbours.people(asked)).get(asked[0])
         if person is None:
             raise NotFound(f"nobody has profile {profile_id}", profile_id=profile_id)
+        if person.unreadable:
+            raise FailedPrecondition(person.unreadable)
         segments = await self._neighbours.segments(asked) if person.is_personalizable else {}
         wanted = recommendations or (campaign.recommendations if campaign else 0)
         wanted = wanted if person.is_analysable else 0
-        advice = await self._neighbours.advice(asked, wanted) if wanted else {}
-        found = advice.get(asked[0], Advice())
+        wish = Wish(person.profile_id, wanted, products_in(event))
+        (found,) = await self._neighbours.advice([wish]) if wanted else [Advice()]
         context = context_of(
             Ingredients(
                 person,

@@ -89,11 +89,14 @@ class Profiles(profile_service_pb2_grpc.ProfileServiceServicer):
     profiles: dict[str, profile_pb2.Profile] = field(default_factory=dict)
     down: bool = False
     calls: int = 0
+    asked: list[int] = field(default_factory=list)
+    """How many, by each call."""
 
     async def BatchGetProfiles(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.calls += 1
         if self.down:
             await context.abort(grpc.StatusCode.UNKNOWN, "down")
+        self.asked.append(len(request.profile_ids))
         found = {i: self.profiles[i] for i in request.profile_ids if i in self.profiles}
         return profile_service_pb2.BatchGetProfilesResponse(profiles=found)
 
@@ -125,6 +128,8 @@ class Recommends(recommend_service_pb2_grpc.RecommendServiceServicer):
 
     down: bool = False
     asked: list[str] = field(default_factory=list)
+    spared_carts: bool = True
+    """Whether every request leaves out what lies in the person's cart."""
 
     async def BatchRecommend(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.asked += [one.profile_id for one in request.requests]
@@ -137,9 +142,15 @@ class Recommends(recommend_service_pb2_grpc.RecommendServiceServicer):
         similar = recommendation_pb2.RECOMMENDATION_REASON_SIMILAR
         found = [recommendation_pb2.Recommendation(product=one, reason=similar) for one in products]
         responses = [
-            recommend_service_pb2.RecommendResponse(recommendations=found[: one.limit], model_version=7)
+            recommend_service_pb2.RecommendResponse(
+                recommendations=[
+                    each for each in found if each.product.product_id not in one.exclude_product_ids
+                ][: one.limit],
+                model_version=7,
+            )
             for one in request.requests
         ]
+        self.spared_carts &= all(one.exclude_in_cart for one in request.requests)
         return recommend_service_pb2.BatchRecommendResponse(responses=responses)
 
 
@@ -174,6 +185,8 @@ class Rig:
         age: float = 1,
         revision: int = 1,
         kind: Any = segment_events_pb2.TRANSITION_KIND_TRIGGERED,
+        event: Any = None,
+        trusted: bool = True,
     ) -> segment_events_pb2.TransitionOccurred:
         """A trigger that fired."""
         return segment_events_pb2.TransitionOccurred(
@@ -183,7 +196,9 @@ class Rig:
             definition_id=definition,
             time=timestamp(int((self.now - age) * MICROS)),
             cause_id=cause or uuid.uuid4().bytes,
-            event_properties_json=b'{"product": "The blue lamp"}',
+            event_properties_json=orjson.dumps({"product": "The blue lamp"} if event is None else event),
+            event_name="Product Added",
+            trusted=trusted,
         )
 
     def records(self, *transitions: segment_events_pb2.TransitionOccurred) -> list[Record]:

@@ -92,12 +92,10 @@ class MessagesOfBatch:
             await self._connection.execute(TELL)
         return [first[message_id] for message_id in stored]
 
-    async def withdraw(self, reasons: Mapping[tuple[str, bytes], str]) -> int:
-        """Withdraw what waits because of a definition and a cause; returns how many messages."""
-        definition_ids, cause_ids = [key[0] for key in reasons], [key[1] for key in reasons]
-        status = await self._connection.execute(
-            _WITHDRAW_CAUSES, definition_ids, cause_ids, list(reasons.values())
-        )
+    async def withdraw(self, causes: Collection[tuple[str, bytes]], reason: str) -> int:
+        """Withdraw what waits because of definitions and causes; returns how many messages."""
+        columns = _columns(sorted(causes))
+        status = await self._connection.execute(_WITHDRAW_CAUSES, *columns, reason)
         return int(status.rpartition(" ")[2])
 
 
