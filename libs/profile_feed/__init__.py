@@ -9,7 +9,8 @@ Each person stands alone. Whoever's step or history can't be read is set aside (
 log, by a metric and in a list, tried again later and later, and at once where somebody asks for it.
 """
 
-from libs.profile_feed.histories import Histories, HistoryPart, ProfileHistories
+from libs.profile_feed.histories import ProfileHistories
+from libs.profile_feed.ports import Histories, HistoryPart
 from libs.profile_feed.records import CLOCK, UPDATED, Feed, feed_of, step_of
 from libs.profile_feed.revisions import Step, has_gap, unseen
 from libs.profile_feed.set_aside import SetAside, SetAsideProfile

@@ -15,6 +15,7 @@ from libs.operations.api import OperationServicer
 from libs.operations.jobs import SilenceJob
 from libs.operations.sql import SqlOperations
 from libs.operations.use_cases import Operations
+from libs.profile_feed import Histories, ProfileHistories, SetAside
 from libs.rpc.server import Service
 from libs.settings import Role
 from services.recommend.catalog import sql as catalog_sql
@@ -23,9 +24,11 @@ from services.recommend.catalog.sql import SqlProducts, SqlStatements
 from services.recommend.catalog.use_cases import Catalog
 from services.recommend.catalog.wire import product_pb
 from services.recommend.interactions import sql as interactions_sql
-from services.recommend.interactions.clients import ProfileHistories
-from services.recommend.interactions.sql import SqlInteractions, SqlPeople
+from services.recommend.interactions.model import Update
+from services.recommend.interactions.sql import SqlAside, SqlInteractions, SqlPeople
 from services.recommend.interactions.stream import UpdateHandler
+from services.recommend.interactions.use_cases import Follower
+from services.recommend.interactions.wire import update_of
 from services.recommend.ranking.api import RecommendServicer
 from services.recommend.ranking.clients import OnnxRanker
 from services.recommend.ranking.jobs import ModelRefresh
@@ -36,7 +39,6 @@ from services.recommend.registry.sql import SqlModels
 from services.recommend.registry.use_cases import Registry
 from services.recommend.settings import Settings
 from tessera.operations.v1 import operation_service_pb2_grpc
-from tessera.profile.v1 import history_service_pb2_grpc
 from tessera.recommend.v1 import catalog_service_pb2_grpc, model_service_pb2_grpc, recommend_service_pb2_grpc
 
 GROUP = "recommend"
@@ -63,7 +65,7 @@ async def run(settings: Settings, role: Role) -> None:
             channel = await stack.enter_async_context(
                 rpc.open_channel(settings.profile_address, api_key=settings.service_api_key, tls=base.tls)
             )
-            histories = ProfileHistories(history_service_pb2_grpc.HistoryServiceStub(channel))
+            handler = handler_of(ProfileHistories(channel, update_of), settings.topic_partitions)
             consumed = ConsumerSettings(
                 group=GROUP,
                 topics=(PROFILE_UPDATES,),
@@ -71,7 +73,6 @@ async def run(settings: Settings, role: Role) -> None:
                 workers=settings.consumer_workers,
                 batch_records=settings.batch_records,
             )
-            handler = UpdateHandler(SqlPeople, _statements, histories)
             components += [
                 Consumer(base.database, base.event_log, consumed, lambda: handler),
                 SilenceJob(operations),
@@ -97,5 +98,16 @@ async def run(settings: Settings, role: Role) -> None:
         await base.run(services, components)
 
 
-def _statements(connection: Connection) -> SqlStatements:
-    return SqlStatements(connection, time.time)
+def handler_of(histories: Histories[Update], partitions: int) -> UpdateHandler:
+    """What reads profile's stream, on a log whose topics have so many partitions."""
+    aside = SetAside("recommend", partitions)
+
+    def follower(connection: Connection) -> Follower:
+        return Follower(
+            SqlPeople(connection),
+            SqlStatements(connection, time.time),
+            SqlAside(connection, aside),
+            histories,
+        )
+
+    return UpdateHandler(follower)

@@ -173,6 +173,23 @@ class Person:
         if update.merged_into:
             self.forget(update.merged_into)
 
+    def begin_anew(self) -> None:
+        """Keep nothing of what is stored: the whole history is to be applied."""
+        self.forget(None)
+        self.revision, self.damaged = 0, False
+
+    def complete(self, revision: int, told: int) -> bool:
+        """Note that the history has been applied, which is of a revision; False where there is more to come.
+
+        `told` is how far the stream has told already. A history of revision 0 is nobody's: what was known
+        of them is void, but how far they were followed.
+        """
+        if revision == 0:
+            last = max(self.revision, told)
+            self.forget(None)
+            self.revision = last
+        return self.revision >= told
+
     def forget(self, survivor: str | None) -> None:
         """Forget all interests: they are the survivor's, or nobody's."""
         self.merged_into = survivor

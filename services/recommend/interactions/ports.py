@@ -1,28 +1,10 @@
 """What following people needs from outside."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from services.recommend.catalog.model import Statements
-from services.recommend.interactions.model import Person, Update
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A part of a profile's steps, in order."""
-
-    profile_id: str
-    updates: Sequence[Update]
-    revision: int | None
-    """Set on the last part: the revision that the history is of; 0 where nobody has the id."""
-
-
-class Histories(Protocol):
-    """Whole histories, as profile keeps them."""
-
-    def read(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
-        """All steps of some profiles, one after another; Unavailable where profile does not answer."""
+from services.recommend.interactions.model import Person
 
 
 class People(Protocol):
@@ -44,6 +26,25 @@ class People(Protocol):
 
     async def save(self, people: Collection[Person]) -> None:
         """Store people and the interests that changed."""
+
+
+class Aside(Protocol):
+    """The people who can't be followed step by step for now, inside the batch's transaction."""
+
+    async def among(self, profile_ids: Collection[str]) -> set[str]:
+        """Which of some people are set aside: nothing is done for them before it is their turn."""
+
+    async def due(self, indexes: Sequence[int], limit: int) -> list[str]:
+        """Some people of these partitions whose turn it is."""
+
+    async def put(self, reasons: Mapping[str, str]) -> None:
+        """Set people aside, by profile id, or note that one more attempt has failed: later and later."""
+
+    async def ask(self, profile_ids: Sequence[str]) -> None:
+        """Let it be people's turn at once."""
+
+    async def settle(self, profile_ids: Collection[str]) -> None:
+        """Note that nothing is missing of people any more."""
 
 
 class Catalog(Protocol):

@@ -8,6 +8,7 @@ import structlog
 
 from libs.database import Connection, Database
 from libs.database.tables import Erased, Kept, Lasting
+from libs.profile_feed import SetAside
 from services.recommend.interactions.model import (
     MOST_COUNTED,
     Interest,
@@ -26,6 +27,7 @@ TABLES: Final = (
         Lasting("one row a person and product: what was bought years ago is still left out of what is new"),
         Erased(),
     ),
+    SetAside.table("recommend"),
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -141,6 +143,29 @@ class SqlPeople:
         ]
         if changed:
             await self._connection.execute(_SAVE_INTERESTS, *_columns([_row(*entry) for entry in changed]))
+
+
+class SqlAside:
+    """Who is set aside, inside a batch's transaction."""
+
+    def __init__(self, connection: Connection, aside: SetAside) -> None:
+        self._connection = connection
+        self._aside = aside
+
+    async def among(self, profile_ids: Collection[str]) -> set[str]:
+        return await self._aside.among(self._connection, profile_ids)
+
+    async def due(self, indexes: Sequence[int], limit: int) -> list[str]:
+        return await self._aside.due(self._connection, indexes, limit)
+
+    async def put(self, reasons: Mapping[str, str]) -> None:
+        await self._aside.put(self._connection, reasons)
+
+    async def ask(self, profile_ids: Sequence[str]) -> None:
+        await self._aside.ask(self._connection, profile_ids)
+
+    async def settle(self, profile_ids: Collection[str]) -> None:
+        await self._aside.settle(self._connection, profile_ids)
 
 
 def _person(row: Any) -> Person:

@@ -1,113 +1,171 @@
 """Follows what people do with products."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from libs.errors import Unavailable
+from libs.profile_feed.ports import Histories
+from libs.profile_feed.revisions import has_gap, unseen
 from services.recommend.catalog.model import Statements, merged
 from services.recommend.interactions.model import Person, Update, concerned
-from services.recommend.interactions.ports import Catalog, Histories, People
-
-log = structlog.get_logger(__name__)
+from services.recommend.interactions.ports import Aside, Catalog, People
 
 # So many histories are read before what they led to is saved: the transaction must not stand idle.
-_REBUILT_AT_ONCE: Final = 100
-_MOST_NAMED: Final = 10
+READ_AT_ONCE: Final = 100
+
+Updates = Mapping[str, Sequence[Callable[[], Update]]]
+"""By profile, what reads each of its steps in turn: one may not be readable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class Followed:
     """What became of a batch."""
 
     applied: int
-    repeated: int
-    rebuilt: int
+    """Steps that were new."""
+    read_on: int
+    """People whose histories were read, since something was missing before their steps."""
 
 
-async def apply_updates(
-    people: People, catalog: Catalog, histories: Histories, updates: Sequence[Update]
-) -> Applied:
-    """Apply a batch inside its transaction: drop what was applied before, rebuild where there is a gap.
+@dataclass(slots=True)
+class _Heard:
+    """What was heard of products on the way."""
 
-    Whoever is stored in a form that can't be read is rebuilt as well.
+    said: list[Statements] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+
+    def take(self, update: Update) -> None:
+        self.said.append(update.said)
+        self.touched.update(touch.product_id for touch in update.touches)
+
+
+class Follower:
+    """Keeps what the people of some partitions did, inside a transaction of their owner.
+
+    Each person stands alone: whose steps or history can't be worked with is set aside, and whose state
+    can't be read is rebuilt.
     """
-    known = await people.load({update.profile_id for update in updates})
-    fresh = [update for update in updates if _is_fresh(known[update.profile_id], update)]
-    gaps = _gaps(known, fresh)
-    steady = [update for update in fresh if update.profile_id not in gaps]
-    unreadable = await people.load_interests(known, *concerned(steady))
-    if unreadable:
-        log.error("interests can't be read: rebuilt", profiles=sorted(unreadable)[:_MOST_NAMED])
-        gaps |= _last_revisions(update for update in steady if update.profile_id in unreadable)
-        steady = [update for update in steady if update.profile_id not in unreadable]
-    for update in sorted(steady, key=lambda update: update.revision):
-        known[update.profile_id].apply(update)
-    await people.save([known[profile_id] for profile_id in {update.profile_id for update in steady}])
-    learnt = await _rebuild(people, histories, gaps)
-    touched = {touch.product_id for update in fresh for touch in update.touches} - {""}
-    # The rows of the catalog are everybody's: they are locked last.
-    await catalog.add(merged([learnt, *(update.said for update in fresh)]), touched)
-    return Applied(len(fresh), len(updates) - len(fresh), len(gaps))
+
+    def __init__(self, people: People, catalog: Catalog, aside: Aside, histories: Histories[Update]) -> None:
+        self._people = people
+        self._catalog = catalog
+        self._aside = aside
+        self._histories = histories
+
+    async def follow(self, updates: Updates) -> Followed:
+        """Apply a batch's steps: drop what was applied before, read on where something is missing."""
+        # Whoever is set aside is read on when it is their turn: their history holds these steps too.
+        aside = await self._aside.among(updates)
+        known = await self._people.load([id_ for id_ in updates if id_ not in aside])
+        steady: dict[str, list[Update]] = {}
+        told: dict[str, int] = {}
+        for profile_id, person in known.items():
+            steps, is_whole = _read(updates[profile_id])
+            told[profile_id] = max((step.revision for step in steps), default=0)
+            fresh = unseen(steps, person.revision)
+            if is_whole and not person.damaged and not has_gap(fresh, person.revision):
+                steady[profile_id] = fresh
+        heard = _Heard()
+        failed = await self._apply(known, steady, heard)
+        behind = [known[id_] for id_ in known if id_ not in steady and id_ not in failed]
+        await self._read_on(behind, told, heard)
+        # The rows of the catalog are everybody's: they are locked last.
+        await self._catalog.add(merged(heard.said), heard.touched - {""})
+        return Followed(sum(map(len, steady.values())), len(behind))
+
+    async def catch_up(self, indexes: Sequence[int]) -> Followed | None:
+        """Read on in the histories of some whose turn it is; None where there are none."""
+        due = await self._aside.due(indexes, READ_AT_ONCE)
+        if not due:
+            return None
+        known = await self._people.load(due)
+        heard = _Heard()
+        await self._read_on(list(known.values()), {}, heard)
+        await self._catalog.add(merged(heard.said), heard.touched - {""})
+        return Followed(0, len(due))
+
+    async def _apply(
+        self, known: Mapping[str, Person], steady: dict[str, list[Update]], heard: _Heard
+    ) -> set[str]:
+        """Apply steps that follow each other; whom that fails for is set aside.
+
+        Those whose interests can't be read are taken out of `steady`: they are rebuilt.
+        """
+        updates = [update for fresh in steady.values() for update in fresh]
+        for profile_id in await self._people.load_interests(known, *concerned(updates)):
+            known[profile_id].damaged = True
+            del steady[profile_id]
+        failures: dict[str, str] = {}
+        for profile_id, fresh in steady.items():
+            failure = _advance(known[profile_id], fresh, heard)
+            if failure:
+                failures[profile_id] = failure
+        await self._people.save(
+            [known[id_] for id_, fresh in steady.items() if fresh and id_ not in failures]
+        )
+        await self._aside.put(failures)
+        return set(failures)
+
+    async def _read_on(self, people: Sequence[Person], told: Mapping[str, int], heard: _Heard) -> None:
+        """Apply what is missing of people's histories, as far as it comes in the time of one call a portion.
+
+        The rest comes when it is their turn; `told` says how far the stream has told of them.
+        """
+        for first in range(0, len(people), READ_AT_ONCE):
+            left = await self._read_portion(people[first : first + READ_AT_ONCE], told, heard)
+            if left:
+                await self._aside.ask([*left, *(p.profile_id for p in people[first + READ_AT_ONCE :])])
+                return
+
+    async def _read_portion(
+        self, people: Sequence[Person], told: Mapping[str, int], heard: _Heard
+    ) -> list[str]:
+        """Read on for some; returns those of whom there is more."""
+        by_id = {person.profile_id: person for person in people}
+        readable = [person.profile_id for person in people if not person.damaged]
+        for profile_id in await self._people.load_interests(by_id, (), readable):
+            by_id[profile_id].damaged = True
+        for person in people:
+            if person.damaged:
+                person.begin_anew()
+        failures: dict[str, str] = {}
+        finished: set[str] = set()
+        async for part in self._histories.read({id_: p.revision for id_, p in by_id.items()}):
+            person = by_id[part.profile_id]
+            failure = part.problem or _advance(person, part.steps, heard)
+            if failure:
+                failures.setdefault(part.profile_id, failure)
+            elif part.revision is not None and person.complete(part.revision, told.get(part.profile_id, 0)):
+                finished.add(part.profile_id)
+        await self._people.save([by_id[id_] for id_ in by_id if id_ not in failures])
+        await self._aside.put(failures)
+        await self._aside.settle(finished - failures.keys())
+        return [id_ for id_ in by_id if id_ not in finished and id_ not in failures]
 
 
-def _is_fresh(person: Person, update: Update) -> bool:
-    return person.damaged or update.revision > person.revision
+def _read(readers: Iterable[Callable[[], Update]]) -> tuple[list[Update], bool]:
+    """The steps that can be read, and whether that is all of them."""
+    steps: list[Update] = []
+    is_whole = True
+    for read in readers:
+        try:
+            steps.append(read())
+        except Exception:
+            # The history has the same step: whether it can be read there decides.
+            is_whole = False
+    return steps, is_whole
 
 
-def _last_revisions(updates: Iterable[Update]) -> dict[str, int]:
-    last: dict[str, int] = {}
-    for update in updates:
-        last[update.profile_id] = max(update.revision, last.get(update.profile_id, 0))
-    return last
-
-
-def _gaps(known: Mapping[str, Person], fresh: Sequence[Update]) -> dict[str, int]:
-    """The profiles that can't be followed step by step, with the last revision that was read."""
-    revisions: dict[str, set[int]] = defaultdict(set)
-    for update in fresh:
-        revisions[update.profile_id].add(update.revision)
-    return {
-        profile_id: max(read)
-        for profile_id, read in revisions.items()
-        if known[profile_id].damaged
-        or sorted(read) != list(range(known[profile_id].revision + 1, max(read) + 1))
-    }
-
-
-async def _rebuild(people: People, histories: Histories, gaps: Mapping[str, int]) -> Statements:
-    """Forget some profiles and apply their whole histories; returns what those say of products."""
-    said: list[Statements] = []
-    wanted = sorted(gaps)
-    for start in range(0, len(wanted), _REBUILT_AT_ONCE):
-        rebuilt, learnt = await rebuild(histories, wanted[start : start + _REBUILT_AT_ONCE])
-        for person in rebuilt:
-            if person.revision == 0:
-                # Erased since it was written: nothing of it is kept but how far it was read.
-                person.revision = gaps[person.profile_id]
-            elif person.revision < gaps[person.profile_id]:
-                raise Unavailable("profile's history is not yet as far as its stream")
-        await people.save(rebuilt)
-        said.append(learnt)
-    return merged(said)
-
-
-async def rebuild(histories: Histories, profile_ids: Sequence[str]) -> tuple[list[Person], Statements]:
-    """People as their whole histories make them, and what those say of products."""
-    people = {profile_id: Person(profile_id, anew=True) for profile_id in profile_ids}
-    said: list[Statements] = []
-    finished: set[str] = set()
-    async for part in histories.read(profile_ids):
-        person = people[part.profile_id]
-        for update in part.updates:
+def _advance(person: Person, updates: Collection[Update], heard: _Heard) -> str:
+    """Apply steps to a person; returns what failed, which is this person's alone."""
+    try:
+        for update in updates:
             person.apply(update)
-            said.append(update.said)
-        if part.revision is not None:
-            person.revision = part.revision
-            finished.add(part.profile_id)
-    if finished != people.keys():
-        raise Unavailable("profile broke off in the middle of a history")
-    return list(people.values()), merged(said)
+    except Unavailable:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    for update in updates:
+        heard.take(update)
+    return ""

@@ -1,6 +1,5 @@
 """Records of profile's stream, as profile writes them."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,11 +7,9 @@ import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.database import Database
-from libs.messaging import Record
-from services.recommend.catalog.sql import SqlStatements
-from services.recommend.interactions.sql import SqlPeople
-from services.recommend.interactions.use_cases import apply_updates
-from services.recommend.interactions.wire import UPDATED, update_of
+from libs.messaging import Batch, Received, Record
+from libs.profile_feed import UPDATED
+from services.recommend.app import handler_of
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
 from tessera.profile.v1 import profile_events_pb2
 from tests.unit.recommend.fakes import MemoryHistories
@@ -50,10 +47,12 @@ def step(
 
 async def apply(database: Database, *steps: profile_events_pb2.ProfileUpdated) -> None:
     """Let the tables take steps, as the consumer does."""
-    updates = [update_of(one.SerializeToString()) for one in steps]
+    received = [
+        Received("profile.updates", 0, number, record.key, record.type, record.value, record.time, {})
+        for number, record in enumerate(records(steps))
+    ]
     async with database.begin() as connection:
-        catalog = SqlStatements(connection, time.time)
-        await apply_updates(SqlPeople(connection), catalog, MemoryHistories(), updates)
+        await handler_of(MemoryHistories(), 1).handle(connection, Batch(received, (0,)))
 
 
 def records(steps: Sequence[profile_events_pb2.ProfileUpdated]) -> list[Record]:

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -8,15 +7,15 @@ from typing import Any
 import pytest
 
 from libs import rpc
-from libs.database import Connection, Database
+from libs.database import Database
 from libs.messaging import Consumer, ConsumerSettings, PostgresLog
 from libs.messaging.topics import PROFILE_UPDATES, RECOMMEND_DEAD_LETTERS
+from libs.profile_feed import Histories, ProfileHistories
+from services.recommend.app import handler_of
 from services.recommend.catalog.model import Price, Product
-from services.recommend.catalog.sql import SqlProducts, SqlStatements
-from services.recommend.interactions.clients import ProfileHistories
-from services.recommend.interactions.ports import Histories
-from services.recommend.interactions.sql import SqlPeople
-from services.recommend.interactions.stream import UpdateHandler
+from services.recommend.catalog.sql import SqlProducts
+from services.recommend.interactions.model import Update
+from services.recommend.interactions.wire import update_of
 from tessera.ingest.v1 import event_pb2
 from tessera.profile.v1 import history_pb2, history_service_pb2, history_service_pb2_grpc, profile_events_pb2
 from tests.integration.recommend.steps import DAY, ordered, records, step, viewed
@@ -40,13 +39,17 @@ class FakeProfile(history_service_pb2_grpc.HistoryServiceServicer):
             raise RuntimeError("profile is not well")
         for profile_id in request.profile_ids:
             told = self.histories.get(profile_id, [])
-            steps = [history_pb2.HistoryStep.FromString(step.SerializeToString()) for step in told]
+            steps = [
+                history_pb2.HistoryStep.FromString(step.SerializeToString())
+                for step in told
+                if step.revision > request.after_revisions[profile_id]
+            ]
             yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, steps=steps)
-            yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=len(steps))
+            yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, revision=len(told))
 
 
 @asynccontextmanager
-async def _served(profile: FakeProfile) -> AsyncIterator[Histories]:
+async def _served(profile: FakeProfile) -> AsyncIterator[Histories[Update]]:
     """Profile's API on a port of its own, and the way to it."""
     add = history_service_pb2_grpc.add_HistoryServiceServicer_to_server
     keys = rpc.ApiKeys({KEY_HASH: rpc.Caller("recommend", frozenset({"profile.history", "pii.read"}))})
@@ -56,7 +59,7 @@ async def _served(profile: FakeProfile) -> AsyncIterator[Histories]:
     running = asyncio.create_task(server.run(stopping))
     try:
         async with rpc.open_channel(server.address, api_key="secret") as channel:
-            yield ProfileHistories(history_service_pb2_grpc.HistoryServiceStub(channel))
+            yield ProfileHistories(channel, update_of)
     finally:
         stopping.set()
         await running
@@ -68,7 +71,7 @@ KEY_HASH = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
 
 @asynccontextmanager
 async def _consuming(
-    database: Database, histories: Histories, batch_records: int = 3
+    database: Database, histories: Histories[Update], batch_records: int = 3
 ) -> AsyncIterator[PostgresLog]:
     log = PostgresLog(database, 4, "test")
     await log.declare([PROFILE_UPDATES, RECOMMEND_DEAD_LETTERS])
@@ -80,7 +83,7 @@ async def _consuming(
         batch_records=batch_records,
         tick_seconds=0.02,
     )
-    consumer = Consumer(database, log, settings, lambda: UpdateHandler(SqlPeople, _statements, histories))
+    consumer = Consumer(database, log, settings, lambda: handler_of(histories, 4))
     stopping = asyncio.Event()
     running = asyncio.create_task(consumer.run(stopping))
     try:
@@ -88,10 +91,6 @@ async def _consuming(
     finally:
         stopping.set()
         await running
-
-
-def _statements(connection: Connection) -> SqlStatements:
-    return SqlStatements(connection, time.time)
 
 
 async def _follow(

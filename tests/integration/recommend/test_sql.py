@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
@@ -8,7 +7,7 @@ from msgspec import msgpack
 
 from libs.database import Database
 from libs.database.tables import Sweep
-from services.recommend.app import SCHEMA
+from services.recommend.app import SCHEMA, handler_of
 from services.recommend.catalog.model import KEPT_DAYS, Facts, Price, Product, Statements, latest_facts
 from services.recommend.catalog.sql import SqlProducts, SqlStatements
 from services.recommend.interactions.model import (
@@ -22,11 +21,10 @@ from services.recommend.interactions.model import (
     weight_of,
 )
 from services.recommend.interactions.sql import SqlInteractions, SqlPeople
-from services.recommend.interactions.use_cases import apply_updates
 from services.recommend.registry.model import StoredModel, Trained
 from services.recommend.registry.sql import SqlModels
 from tests.integration.recommend.steps import apply, ordered, step, viewed
-from tests.unit.recommend.fakes import MemoryCatalog, MemoryHistories, MemoryPeople
+from tests.unit.recommend.fakes import Kept, MemoryHistories, as_read
 
 SECONDS = 1_000_000
 
@@ -103,19 +101,19 @@ async def test_postgresql_keeps_what_memory_does(database: Database) -> None:
     rng = Random(3)
     lives = [_life(rng, _id(number)) for number in range(12)]
     histories = MemoryHistories({life[0].profile_id: life for life in lives})
-    memory, catalog = MemoryPeople(), MemoryCatalog()
+    memory = Kept(histories)
+    handler = handler_of(histories, 1)
     for batch in _batches(rng, lives):
-        await apply_updates(memory, catalog, histories, batch)
+        await memory.follow(batch)
         async with database.begin() as connection:
-            statements = SqlStatements(connection, time.time)
-            await apply_updates(SqlPeople(connection), statements, histories, batch)
+            await handler.follower(connection).follow(as_read(batch))
     interactions, revisions = await _stored(database)
     products = await SqlProducts(database).some(["lamp", "desk"])
 
-    assert {k: _row(interest) for k, interest in memory.interests.items()} == interactions
-    assert {k: person.revision for k, person in memory.people.items()} == revisions
-    assert catalog.said.facts[("lamp", "name")][1] == products["lamp"].name
-    assert catalog.said.facts[("desk", "price")][1] == products["desk"].price
+    assert {k: _row(interest) for k, interest in memory.people.interests.items()} == interactions
+    assert {k: person.revision for k, person in memory.people.people.items()} == revisions
+    assert memory.catalog.said.facts[("lamp", "name")][1] == products["lamp"].name
+    assert memory.catalog.said.facts[("desk", "price")][1] == products["desk"].price
     assert histories.asked
 
 

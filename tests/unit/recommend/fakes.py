@@ -1,12 +1,15 @@
 """Recommend's ports in memory."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+import itertools
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 
+from libs.profile_feed import HistoryPart
 from services.recommend.catalog.model import Product, Statements, merged
 from services.recommend.interactions.model import Interest, Liking, Person, Popular, Update
-from services.recommend.interactions.ports import History
+from services.recommend.interactions.use_cases import Followed, Follower
 from services.recommend.ranking.model import Ranking, Taste
 from services.recommend.registry.model import StoredModel
 
@@ -59,22 +62,92 @@ class MemoryCatalog:
 
 
 @dataclass
+class MemoryAside:
+    """Who is set aside, with the reason; everybody's turn is always."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    async def among(self, profile_ids: Collection[str]) -> set[str]:
+        return {profile_id for profile_id in profile_ids if profile_id in self.reasons}
+
+    async def due(self, indexes: Sequence[int], limit: int) -> list[str]:
+        return list(self.reasons)[:limit]
+
+    async def put(self, reasons: Mapping[str, str]) -> None:
+        self.reasons.update(reasons)
+
+    async def ask(self, profile_ids: Sequence[str]) -> None:
+        self.reasons.update(dict.fromkeys(profile_ids, "asked for"))
+
+    async def settle(self, profile_ids: Collection[str]) -> None:
+        for profile_id in profile_ids:
+            self.reasons.pop(profile_id, None)
+
+
+@dataclass
 class MemoryHistories:
-    """Histories as profile would keep them: steps by profile, several parts each."""
+    """Histories as profile would keep them: steps by profile, two a part."""
 
     steps: dict[str, list[Update]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    """Whose history can't be read, and why."""
+    parts: int = 1_000_000
+    """So many parts come in the time of one call."""
 
-    def read(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
-        self.asked += profile_ids
-        return self._parts(profile_ids)
+    def read(self, after: Mapping[str, int]) -> AsyncIterator[HistoryPart[Update]]:
+        self.asked += after
+        return self._parts(after)
 
-    async def _parts(self, profile_ids: Sequence[str]) -> AsyncIterator[History]:
-        for profile_id in profile_ids:
-            steps = self.steps.get(profile_id, [])
-            for start in range(0, len(steps), 2):
-                yield History(profile_id, steps[start : start + 2], None)
-            yield History(profile_id, (), steps[-1].revision if steps else 0)
+    async def _parts(self, after: Mapping[str, int]) -> AsyncIterator[HistoryPart[Update]]:
+        parts = (part for profile_id, revision in after.items() for part in self._of(profile_id, revision))
+        for part in itertools.islice(parts, self.parts):
+            yield part
+
+    def _of(self, profile_id: str, after: int) -> Iterator[HistoryPart[Update]]:
+        if profile_id in self.problems:
+            yield HistoryPart(profile_id, problem=self.problems[profile_id])
+            return
+        steps = self.steps.get(profile_id, [])
+        behind = [step for step in steps if step.revision > after]
+        for start in range(0, len(behind), 2):
+            yield HistoryPart(profile_id, behind[start : start + 2])
+        yield HistoryPart(profile_id, revision=steps[-1].revision if steps else 0)
+
+
+@dataclass
+class Kept:
+    """A follower with all that it keeps in memory."""
+
+    histories: MemoryHistories = field(default_factory=MemoryHistories)
+    people: MemoryPeople = field(default_factory=MemoryPeople)
+    catalog: MemoryCatalog = field(default_factory=MemoryCatalog)
+    aside: MemoryAside = field(default_factory=MemoryAside)
+
+    @property
+    def follower(self) -> Follower:
+        """As a worker has one for each transaction."""
+        return Follower(self.people, self.catalog, self.aside, self.histories)
+
+    async def follow(self, updates: Iterable[Update]) -> Followed:
+        """Apply a batch."""
+        return await self.follower.follow(as_read(updates))
+
+    async def catch_up(self) -> Followed | None:
+        """Let it be the turn of those who are set aside."""
+        return await self.follower.catch_up([0])
+
+
+def as_read(updates: Iterable[Update]) -> dict[str, list[Callable[[], Update]]]:
+    """Updates as the stream's handler hands them on."""
+    readers: dict[str, list[Callable[[], Update]]] = {}
+    for update in updates:
+        readers.setdefault(update.profile_id, []).append(partial(_same, update))
+    return readers
+
+
+def _same(update: Update) -> Update:
+    return update
 
 
 @dataclass

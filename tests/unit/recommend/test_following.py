@@ -4,11 +4,10 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from libs.errors import Unavailable
 from services.recommend.catalog.model import Statements
 from services.recommend.interactions.model import Kind, Touch, Update
-from services.recommend.interactions.use_cases import Applied, apply_updates
-from tests.unit.recommend.fakes import MemoryCatalog, MemoryHistories, MemoryPeople
+from services.recommend.interactions.use_cases import Followed
+from tests.unit.recommend.fakes import Kept, MemoryHistories, MemoryPeople, as_read
 from tests.unit.recommend.lives import ADA, BOB, deliveries, folded, lives
 
 
@@ -18,81 +17,181 @@ def _viewed(revision: int, profile_id: str = ADA, product_id: str = "lamp") -> U
     return Update(profile_id, revision, touches=[Touch(Kind.VIEWED, product_id, 1, "e")], said=said)
 
 
+def _life(length: int, profile_id: str = ADA) -> list[Update]:
+    return [_viewed(revision, profile_id) for revision in range(1, length + 1)]
+
+
 @given(st.data())
 def test_following_the_stream_equals_rebuilding_from_history(data: st.DataObject) -> None:
     made = data.draw(lives())
-    people, histories = MemoryPeople(), MemoryHistories(made.histories)
+    parts = data.draw(st.sampled_from([1, 2, 1_000_000]))
+    kept = Kept(MemoryHistories(made.histories, parts=parts))
     for batch in data.draw(deliveries(made.stream)):
-        asyncio.run(apply_updates(people, MemoryCatalog(), histories, batch))
+        asyncio.run(kept.follow(batch))
+        # In the midst of the stream the histories are as they are in the end: a turn may come any time.
+        if data.draw(st.booleans()):
+            asyncio.run(kept.catch_up())
     # Whatever was lost on the way is noticed at the next step.
     last = {profile_id: steps[-1] for profile_id, steps in made.histories.items() if steps}
     closing = [Update(p, step.revision + 1, merged_into=step.merged_into) for p, step in last.items()]
     for step in closing:
-        histories.steps[step.profile_id] = [*made.histories[step.profile_id], step]
-    asyncio.run(apply_updates(people, MemoryCatalog(), histories, closing))
+        kept.histories.steps[step.profile_id] = [*made.histories[step.profile_id], step]
+    asyncio.run(kept.follow(closing))
+    turns = 0
+    while asyncio.run(kept.catch_up()):
+        turns += 1
     event("merged" if any(s.merged_into for s in closing) else "apart")
-    event("rebuilt" if histories.asked else "streamed")
+    event("read on" if kept.histories.asked else "streamed")
+    event("in portions" if turns else "at once")
 
     rebuilt = {
         (profile_id, product_id): interest
-        for profile_id, steps in histories.steps.items()
+        for profile_id, steps in kept.histories.steps.items()
         for product_id, interest in folded(steps).items()
     }
-    assert rebuilt == people.interests
-    assert {s.profile_id: s.revision for s in closing} == {p: s.revision for p, s in people.people.items()}
+    assert rebuilt == kept.people.interests
+    revisions = {p: s.revision for p, s in kept.people.people.items()}
+    assert {s.profile_id: s.revision for s in closing} == revisions
 
 
-async def test_a_gap_is_rebuilt_from_history() -> None:
-    people, histories = MemoryPeople(), MemoryHistories({ADA: [_viewed(1), _viewed(2), _viewed(3)]})
-    await apply_updates(people, MemoryCatalog(), histories, [_viewed(1)])
-    applied = await apply_updates(people, MemoryCatalog(), histories, [_viewed(3), _viewed(1, BOB)])
+async def test_a_gap_is_filled_from_history() -> None:
+    kept = Kept(MemoryHistories({ADA: _life(3)}))
+    await kept.follow([_viewed(1)])
+    followed = await kept.follow([_viewed(3), _viewed(1, BOB)])
 
-    assert Applied(applied=2, repeated=0, rebuilt=1) == applied
-    assert [ADA] == histories.asked
-    assert 3 == people.interests[ADA, "lamp"].views
-    assert 1 == people.interests[BOB, "lamp"].views
+    assert Followed(applied=1, read_on=1) == followed
+    assert [ADA] == kept.histories.asked
+    assert 3 == kept.people.interests[ADA, "lamp"].views
+    assert 1 == kept.people.interests[BOB, "lamp"].views
 
 
 async def test_what_a_history_says_of_products_reaches_the_catalog() -> None:
-    catalog, histories = MemoryCatalog(), MemoryHistories({ADA: [_viewed(1, product_id="desk"), _viewed(2)]})
-    await apply_updates(MemoryPeople(), catalog, histories, [_viewed(2)])
+    kept = Kept(MemoryHistories({ADA: [_viewed(1, product_id="desk"), _viewed(2)]}))
+    await kept.follow([_viewed(2)])
 
-    assert {("desk", "name"): (1, "desk 1"), ("lamp", "name"): (2, "lamp 2")} == catalog.said.facts
+    assert {("desk", "name"): (1, "desk 1"), ("lamp", "name"): (2, "lamp 2")} == kept.catalog.said.facts
 
 
-async def test_a_history_that_is_behind_the_stream_is_asked_for_again() -> None:
-    histories = MemoryHistories({ADA: [_viewed(1)]})
+async def test_a_history_that_is_behind_the_stream_is_read_again() -> None:
+    kept = Kept(MemoryHistories({ADA: _life(1)}))
+    await kept.follow([_viewed(3), _viewed(1, BOB)])
+    before = dict(kept.aside.reasons)
+    kept.histories.steps[ADA] = _life(3)
+    await kept.catch_up()
 
-    with pytest.raises(Unavailable):
-        await apply_updates(MemoryPeople(), MemoryCatalog(), histories, [_viewed(3)])
+    assert {ADA} == before.keys()
+    assert {} == kept.aside.reasons
+    assert (3, 1) == (kept.people.interests[ADA, "lamp"].views, kept.people.interests[BOB, "lamp"].views)
 
 
 async def test_somebody_of_whom_profile_keeps_nothing_is_forgotten() -> None:
-    people = MemoryPeople()
-    await apply_updates(people, MemoryCatalog(), MemoryHistories(), [_viewed(1)])
-    await apply_updates(people, MemoryCatalog(), MemoryHistories(), [_viewed(3)])
+    kept = Kept()
+    await kept.follow([_viewed(1)])
+    await kept.follow([_viewed(3)])
 
-    assert {} == people.interests
-    assert 3 == people.people[ADA].revision
+    assert {} == kept.people.interests
+    assert 3 == kept.people.people[ADA].revision
+    assert {} == kept.aside.reasons
 
 
 async def test_steps_of_an_absorbed_profile_count_under_its_survivor() -> None:
-    people = MemoryPeople()
+    kept = Kept()
     moved = Update(ADA, 1, touches=_viewed(1, BOB).touches)
     grave = Update(BOB, 2, merged_into=ADA)
-    await apply_updates(people, MemoryCatalog(), MemoryHistories(), [_viewed(1, BOB), moved, grave])
+    await kept.follow([_viewed(1, BOB), moved, grave])
 
-    assert [(ADA, "lamp")] == list(people.interests)
-    assert ADA == people.people[BOB].merged_into
+    assert [(ADA, "lamp")] == list(kept.people.interests)
+    assert ADA == kept.people.people[BOB].merged_into
 
 
-async def test_one_bad_state_costs_itself_alone_and_is_rebuilt() -> None:
-    steps = [_viewed(1), _viewed(2), _viewed(3)]
-    people, histories = MemoryPeople(), MemoryHistories({ADA: steps})
-    await apply_updates(people, MemoryCatalog(), histories, [*steps[:2], _viewed(1, BOB)])
-    people.damaged.add(ADA)
-    applied = await apply_updates(people, MemoryCatalog(), histories, [steps[2], _viewed(2, BOB)])
+async def test_a_rebuild_that_takes_longer_than_its_deadline_goes_on_where_it_was() -> None:
+    """Ten steps come two a part, and one part a call: six turns, the last of which has nothing more."""
+    kept = Kept(MemoryHistories({ADA: _life(10)}, parts=1))
+    await kept.follow([_viewed(10)])
+    seen = [kept.people.people[ADA].revision]
+    while await kept.catch_up():
+        seen.append(kept.people.people[ADA].revision)
 
-    assert Applied(applied=2, repeated=0, rebuilt=1) == applied
-    assert [ADA] == histories.asked
-    assert (3, 2) == (people.interests[ADA, "lamp"].views, people.interests[BOB, "lamp"].views)
+    assert [2, 4, 6, 8, 10, 10] == seen
+    assert 10 == kept.people.interests[ADA, "lamp"].views
+
+
+async def test_what_comes_while_a_long_history_is_read_is_counted_once() -> None:
+    kept = Kept(MemoryHistories({ADA: _life(8)}, parts=1))
+    await kept.follow([_viewed(6)])
+    await kept.follow([_viewed(7)])
+    await kept.catch_up()
+    await kept.follow([_viewed(8)])
+    while await kept.catch_up():
+        pass
+
+    assert 8 == kept.people.interests[ADA, "lamp"].views
+
+
+async def test_a_history_that_cannot_be_read_sets_its_person_aside_alone() -> None:
+    kept = Kept(MemoryHistories({ADA: _life(3), BOB: _life(3, BOB)}, problems={ADA: "no step 2"}))
+    followed = await kept.follow([_viewed(3), _viewed(3, BOB), _viewed(1, "carol")])
+    again = await kept.follow([_viewed(4)])
+    before = dict(kept.aside.reasons)
+    kept.histories.problems.clear()
+    kept.histories.steps[ADA] = _life(4)
+    await kept.catch_up()
+
+    assert Followed(applied=1, read_on=2) == followed
+    assert Followed(applied=0, read_on=0) == again
+    assert {ADA: "no step 2"} == before
+    assert [4, 3, 1] == [kept.people.interests[who, "lamp"].views for who in (ADA, BOB, "carol")]
+    assert {} == kept.aside.reasons
+
+
+async def test_a_step_that_cannot_be_read_is_taken_from_history() -> None:
+    kept = Kept(MemoryHistories({ADA: _life(2)}))
+
+    def unreadable() -> Update:
+        raise ValueError("not a step")
+
+    readers = as_read([_viewed(1), _viewed(1, BOB)])
+    readers[ADA].append(unreadable)
+    await kept.follower.follow(readers)
+
+    assert [2, 1] == [kept.people.interests[who, "lamp"].views for who in (ADA, BOB)]
+
+
+async def test_a_step_that_cannot_be_applied_costs_its_person_alone() -> None:
+    kept = Kept()
+    wrong = Update(ADA, 1, touches=[Touch(Kind.VIEWED, "lamp", "late", "e")])  # type: ignore[arg-type]
+    followed = await kept.follow([wrong, _viewed(1, BOB)])
+
+    assert [ADA] == list(kept.aside.reasons)
+    assert "TypeError" in kept.aside.reasons[ADA]
+    assert [(BOB, "lamp")] == list(kept.people.interests)
+    assert 0 == followed.read_on
+
+
+@pytest.mark.parametrize("parts", [1, 1_000_000])
+async def test_one_bad_state_costs_itself_alone_and_is_rebuilt(parts: int) -> None:
+    steps = _life(3)
+    kept = Kept(MemoryHistories({ADA: steps}, parts=parts))
+    await kept.follow([*steps[:2], _viewed(1, BOB)])
+    kept.people.damaged.add(ADA)
+    await kept.follow([steps[2], _viewed(2, BOB)])
+    while await kept.catch_up():
+        pass
+
+    assert {ADA} == set(kept.histories.asked)
+    assert [3, 2] == [kept.people.interests[who, "lamp"].views for who in (ADA, BOB)]
+
+
+async def test_interests_that_cannot_be_read_are_rebuilt() -> None:
+    class Unreadable(MemoryPeople):
+        async def load_interests(self, people, pairs, whole):  # type: ignore[no-untyped-def]
+            await super().load_interests(people, pairs, whole)
+            return {ADA} & {profile_id for profile_id, _ in pairs}
+
+    kept = Kept(MemoryHistories({ADA: _life(2)}))
+    await kept.follow([_viewed(1), _viewed(1, BOB)])
+    kept.people = Unreadable(kept.people.people, kept.people.interests)
+    await kept.follow([_viewed(2), _viewed(2, BOB)])
+
+    assert [ADA] == kept.histories.asked
+    assert [2, 2] == [kept.people.interests[who, "lamp"].views for who in (ADA, BOB)]

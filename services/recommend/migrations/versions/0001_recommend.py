@@ -3,6 +3,7 @@
 from alembic import op
 
 from libs.operations import sql as operations_sql
+from libs.profile_feed import SetAside
 
 revision = "0001"
 down_revision = None
@@ -73,10 +74,10 @@ TABLES = (
 
 
 def upgrade() -> None:
-    for statement in (*TABLES, *operations_sql.statements("recommend")):
+    for statement in (*TABLES, SetAside.ddl("recommend"), *operations_sql.statements("recommend")):
         op.execute(statement)
 
 
 def downgrade() -> None:
-    for table in ("operations", "models", "products", "interactions", "profiles"):
+    for table in ("operations", "set_aside", "models", "products", "interactions", "profiles"):
         op.execute(f"drop table recommend.{table}")
