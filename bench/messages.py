@@ -22,8 +22,7 @@ from tessera.render.v1 import (
     template_pb2,
     template_service_pb2,
 )
-from tessera.segment.v1 import segment_pb2
-from tessera.segment.v1 import segment_service_pb2 as segment
+from tessera.segment.v1 import segment_pb2, trigger_pb2, trigger_service_pb2
 
 _DELAY_SECONDS = 2
 _SUBJECT = "Hello {{ profile.traits.first_name }}"
@@ -68,9 +67,9 @@ async def delays(seconds: float, per_second: int = 500) -> Delays:
 async def _prepare(clients: Clients) -> None:
     viewed = segment_pb2.Segment(segment_id="viewed", expression='events("Viewed").count() > 0')
     await define(clients, [*load.segments(100), viewed])
-    cart = segment_pb2.Trigger(trigger_id="cart", event_name="Cart", unless_event_names=["Paid"])
+    cart = trigger_pb2.Trigger(trigger_id="cart", event_name="Cart", unless_event_names=["Paid"])
     cart.delay.FromSeconds(_DELAY_SECONDS)
-    await (await clients.segment()).PutTrigger(segment.PutTriggerRequest(trigger=cart))
+    await (await clients.triggers()).CreateTrigger(trigger_service_pb2.CreateTriggerRequest(trigger=cart))
     template = template_pb2.Template(template_id="hello", subject=_SUBJECT, html=_HTML)
     made = template_service_pb2.CreateTemplateRequest(template=template)
     await (await clients.templates()).CreateTemplate(made)

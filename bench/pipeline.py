@@ -16,6 +16,7 @@ from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as ingest
 from tessera.profile.v1 import profile_pb2
 from tessera.profile.v1 import profile_service_pb2 as profile
+from tessera.segment.v1 import membership_service_pb2 as membership
 from tessera.segment.v1 import segment_pb2
 from tessera.segment.v1 import segment_service_pb2 as segment
 
@@ -66,7 +67,7 @@ async def _measured(clients: Clients, key: str, batches: list[list[event_pb2.Eve
     await lag.drain(clients.running, "segment")
     total = time.perf_counter() - started
     after = stack.cpu_seconds(clients)
-    listed = await (await clients.segment()).ListSegments(segment.ListSegmentsRequest())
+    listed = await (await clients.segment()).ListSegments(segment.ListSegmentsRequest(page_size=500))
     return Throughput(
         events,
         events / acknowledged,
@@ -110,7 +111,7 @@ async def define(clients: Clients, segments: list[segment_pb2.Segment]) -> None:
     """Put segments."""
     stub = await clients.segment()
     for one in segments:
-        await stub.PutSegment(segment.PutSegmentRequest(segment=one))
+        await stub.UpdateSegment(segment.UpdateSegmentRequest(segment=one, allow_missing=True))
 
 
 async def _send(clients: Clients, key: str, batches: Iterable[list[event_pb2.Event]]) -> None:
@@ -140,14 +141,14 @@ async def _probe(clients: Clients, key: str, user: str) -> float:
     await (await clients.ingest()).CollectEvents(ingest.CollectEventsRequest(write_key=key, events=[event]))
     started = time.perf_counter()
     who = profile_pb2.Identifier(kind=profile_pb2.IDENTIFIER_KIND_USER_ID, value=user)
-    profiles, segments = await clients.profile(), await clients.segment()
+    profiles, segments = await clients.profile(), await clients.memberships()
     profile_id = ""
     while True:
         try:
             if not profile_id:
                 found = await profiles.GetProfile(profile.GetProfileRequest(identifier=who))
                 profile_id = found.profile.profile_id
-            asked = segment.GetMembershipsRequest(profile_ids=[profile_id])
+            asked = membership.GetMembershipsRequest(profile_ids=[profile_id])
             if (await segments.GetMemberships(asked)).memberships:
                 return time.perf_counter() - started
         except grpc.aio.AioRpcError as error:

@@ -31,6 +31,7 @@ from libs.database.migrations import migrate
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings, PostgresLog, Topic, topics
 from libs.messaging import schema as log_schema
+from libs.profile_feed import ProfileHistories
 from services.ingest import app as ingest_app
 from services.ingest.rejections.sql import SqlRejections
 from services.ingest.rejections.use_cases import Rejections
@@ -41,10 +42,10 @@ from services.ingest.tracking.use_cases import Collector
 from services.profile import app as profile_app
 from services.profile.history.jobs import GROUP, ClockJob
 from services.segment import app as segment_app
-from services.segment import convert as segment_convert
-from services.segment.consumer import UpdateHandler
-from services.segment.histories import ProfileHistories
-from services.segment.repository import Plans, SqlDefinitions
+from services.segment.definitions.sql import SqlSegments
+from services.segment.definitions.wire import segment_of
+from services.segment.membership.model import Update
+from services.segment.membership.stream import UpdateHandler
 from tessera.ingest.v1 import event_pb2
 
 PARTITIONS = 8
@@ -78,9 +79,9 @@ class Stages:
     async def prepare(self, segments: int) -> None:
         """Topics and definitions."""
         await self._log.declare(topics.ALL)
-        definitions = SqlDefinitions(self._database, PARTITIONS)
+        definitions = SqlSegments(self._database, segment_app.plans_of(self._database, PARTITIONS))
         for one in load.segments(segments):
-            await definitions.put_segment(segment_convert.segment_of(one))
+            await definitions.insert(segment_of(one), "")
 
     async def ingest(self, batches: Sequence[list[event_pb2.Event]]) -> None:
         """Check the events and put them on the log, four batches at once."""
@@ -106,7 +107,8 @@ class Stages:
         settings = self._settings("segment", topics.PROFILE_UPDATES, topics.SEGMENT_DEAD_LETTERS)
 
         # Nothing is rebuilt here, so nobody asks profile.
-        plans, nobody = Plans(self._database), ProfileHistories.__new__(ProfileHistories)
+        plans = segment_app.plans_of(self._database, PARTITIONS)
+        nobody: ProfileHistories[Update] = ProfileHistories.__new__(ProfileHistories)
 
         def handler() -> UpdateHandler:
             return UpdateHandler(plans, nobody, PARTITIONS)

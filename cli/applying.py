@@ -15,6 +15,7 @@ from libs.rpc import error_from
 from tessera.render.v1 import campaign_service_pb2 as campaign_pb
 from tessera.render.v1 import template_service_pb2 as template_pb
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
+from tessera.segment.v1 import trigger_service_pb2 as trigger_pb
 
 Change = Literal["created", "changed", "unchanged"]
 Answer = TypeVar("Answer")
@@ -35,26 +36,31 @@ class Applied(NamedTuple):
 
 async def apply(clients: Clients, definitions: Definitions) -> AsyncIterator[Applied]:
     """Put everything, what campaigns refer to first; the error names the file and the entry."""
+    before: dict[str, int] = {}
     segment = await clients.segment()
-    before: Mapping[str, int]
-    before = {
-        s.segment_id: s.version
-        for s in (await segment.ListSegments(segment_pb.ListSegmentsRequest())).segments
-    }
+    async for listed in pages(segment.ListSegments, segment_pb.ListSegmentsRequest()):
+        before |= {s.segment_id: s.version for s in listed.segments}
     for one in definitions.segments:
-        put = await _named(one.place, segment.PutSegment(segment_pb.PutSegmentRequest(segment=one.message)))
-        version = put.segment.version
-        yield Applied("segment", one.definition_id, _change(before, one.definition_id, version), version)
-    before = {
-        t.trigger_id: t.version
-        for t in (await segment.ListTriggers(segment_pb.ListTriggersRequest())).triggers
-    }
-    for two in definitions.triggers:
-        answer = await _named(
-            two.place, segment.PutTrigger(segment_pb.PutTriggerRequest(trigger=two.message))
+        put = segment_pb.UpdateSegmentRequest(
+            segment=one.message, update_mask=_EVERYTHING, allow_missing=True
         )
+        kept = await _named(one.place, segment.UpdateSegment(put))
+        version = kept.segment.version
+        change = _change(before, one.definition_id, version)
+        warnings = tuple(f"{warning.field}: {warning.message}" for warning in kept.warnings)
+        yield Applied("segment", one.definition_id, change, version, warnings)
+    trigger, before = await clients.triggers(), {}
+    async for each in pages(trigger.ListTriggers, trigger_pb.ListTriggersRequest()):
+        before |= {t.trigger_id: t.version for t in each.triggers}
+    for two in definitions.triggers:
+        asked = trigger_pb.UpdateTriggerRequest(
+            trigger=two.message, update_mask=_EVERYTHING, allow_missing=True
+        )
+        answer = await _named(two.place, trigger.UpdateTrigger(asked))
         version = answer.trigger.version
-        yield Applied("trigger", two.definition_id, _change(before, two.definition_id, version), version)
+        change = _change(before, two.definition_id, version)
+        warnings = tuple(f"{warning.field}: {warning.message}" for warning in answer.warnings)
+        yield Applied("trigger", two.definition_id, change, version, warnings)
     templates, before = await clients.templates(), {}
     async for page in pages(templates.ListTemplates, template_pb.ListTemplatesRequest()):
         before |= {t.template_id: t.version for t in page.templates}

@@ -24,7 +24,11 @@ from tessera.render.v1 import (
     preview_service_pb2_grpc,
     template_service_pb2_grpc,
 )
-from tessera.segment.v1 import segment_service_pb2_grpc
+from tessera.segment.v1 import (
+    membership_service_pb2_grpc,
+    segment_service_pb2_grpc,
+    trigger_service_pb2_grpc,
+)
 
 API_KEY = "TESSERA_API_KEY"
 
@@ -61,8 +65,16 @@ class Clients:
         return history_service_pb2_grpc.HistoryServiceStub(await self._channel("profile"))
 
     async def segment(self) -> "segment_service_pb2_grpc.SegmentServiceAsyncStub":
-        """Knows who is in what."""
+        """Keeps the definitions of segments."""
         return segment_service_pb2_grpc.SegmentServiceStub(await self._channel("segment"))
+
+    async def triggers(self) -> "trigger_service_pb2_grpc.TriggerServiceAsyncStub":
+        """Keeps the definitions of triggers."""
+        return trigger_service_pb2_grpc.TriggerServiceStub(await self._channel("segment"))
+
+    async def memberships(self) -> "membership_service_pb2_grpc.MembershipServiceAsyncStub":
+        """Knows who is in what."""
+        return membership_service_pb2_grpc.MembershipServiceStub(await self._channel("segment"))
 
     async def recommend(self) -> "recommend_service_pb2_grpc.RecommendServiceAsyncStub":
         """Knows who may like what."""

@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 from libs.errors import Invalid, NotFound
 from tessera.render.v1.campaign_pb2 import Campaign
 from tessera.render.v1.template_pb2 import Template
-from tessera.segment.v1.segment_pb2 import Segment, Trigger
+from tessera.segment.v1.segment_pb2 import Segment
+from tessera.segment.v1.trigger_pb2 import Trigger
 
 Kind = TypeVar("Kind", bound=Message)
 
@@ -108,7 +109,11 @@ def _check_fields(message: Message, table: dict[str, Any]) -> None:
 
 
 def _trigger(table: dict[str, Any]) -> dict[str, Any]:
-    return {**table, "delay": _duration("delay", table.get("delay", ""))}
+    mode = table.get("mode", "last_event")
+    if mode not in ("last_event", "each_event"):
+        raise ValueError(f'mode: must be "last_event" or "each_event", not {mode!r}')
+    delay = table.get("delay", "0s" if mode == "each_event" else "")
+    return {**table, "delay": _duration("delay", delay), "mode": f"TRIGGER_MODE_{mode.upper()}"}
 
 
 def _duration(name: str, value: object) -> str:

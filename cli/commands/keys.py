@@ -22,7 +22,7 @@ from tessera.render.v1 import (
     preview_service_pb2,
     template_service_pb2,
 )
-from tessera.segment.v1 import segment_service_pb2
+from tessera.segment.v1 import membership_service_pb2, segment_service_pb2, trigger_service_pb2
 
 app = typer.Typer(
     help="Keys for programs that call Tessera by gRPC, and what each may do.", no_args_is_help=True
@@ -43,7 +43,9 @@ _CONTRACTS = (
     message_service_pb2,
     preview_service_pb2,
     template_service_pb2,
+    membership_service_pb2,
     segment_service_pb2,
+    trigger_service_pb2,
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 

@@ -10,14 +10,17 @@ from rich.text import Text
 from cli import people
 from cli.clients import connect
 from cli.formats import as_dict, event_name, json_text, moment, word
+from cli.pages import pages
 from cli.terminal import DEFAULT_HOME, HIDDEN, HomeOption, JsonOption, out, pairs, print_json, run, table
 from tessera.ingest.v1.event_pb2 import EventType
 from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.profile.v1.profile_pb2 import Profile
+from tessera.segment.v1 import membership_service_pb2 as membership_pb
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
-from tessera.segment.v1.segment_pb2 import Membership, Segment, SegmentState
+from tessera.segment.v1.membership_pb2 import Membership
+from tessera.segment.v1.segment_pb2 import DefinitionState, Segment
 
 profile_app = typer.Typer(help="Who somebody is.", no_args_is_help=True)
 segments_app = typer.Typer(help="Segments, and who is in them.", no_args_is_help=True)
@@ -49,8 +52,8 @@ def show(
             person = await people.find(clients, identifier)
             memberships: list[Membership] = []
             if "segment" in clients.running.services:
-                answer = await (await clients.segment()).GetMemberships(
-                    segment_pb.GetMembershipsRequest(profile_ids=[person.profile_id])
+                answer = await (await clients.memberships()).GetMemberships(
+                    membership_pb.GetMembershipsRequest(profile_ids=[person.profile_id])
                 )
                 memberships = list(answer.memberships)
             request = history_pb.ListEventsRequest(profile_id=person.profile_id, page_size=max(events, 1))
@@ -119,9 +122,11 @@ def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
     async def call() -> list[Segment]:
         async with connect(home) as clients:
-            return list(
-                (await (await clients.segment()).ListSegments(segment_pb.ListSegmentsRequest())).segments
-            )
+            segment = await clients.segment()
+            found: list[Segment] = []
+            async for page in pages(segment.ListSegments, segment_pb.ListSegmentsRequest()):
+                found += page.segments
+            return found
 
     segments = run(call())
     if as_json:
@@ -137,7 +142,7 @@ def segments_table(segments: list[Segment]) -> Table:
     """Segments, one a line."""
     shown = table("segment", "people", "", "rule", right=frozenset({"people"}))
     for segment in segments:
-        state = word(SegmentState.Name(segment.state), "SEGMENT_STATE")
+        state = word(DefinitionState.Name(segment.state), "DEFINITION_STATE")
         note = "" if state == "active" else f"[yellow]{state}[/yellow]"
         shown.add_row(
             segment.segment_id, f"{segment.member_count:,}", note, Text(segment.expression, style="dim")
@@ -162,13 +167,13 @@ def members(
     async def call() -> tuple[list[Membership], dict[str, Profile]]:
         found: list[Membership] = []
         async with connect(home) as clients:
-            segment, profile = await clients.segment(), await clients.profile()
+            memberships, profile = await clients.memberships(), await clients.profile()
             token = ""
             while len(found) < limit:
-                request = segment_pb.ListMembersRequest(
+                request = membership_pb.ListMembersRequest(
                     segment_id=segment_id, page_size=min(limit - len(found), 1000), page_token=token
                 )
-                page = await segment.ListMembers(request)
+                page = await memberships.ListMembers(request)
                 found += page.memberships
                 token = page.next_page_token
                 if not token:

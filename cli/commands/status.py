@@ -11,6 +11,7 @@ import typer
 
 from cli.clients import Clients, connect
 from cli.formats import word
+from cli.pages import pages
 from cli.readiness import READY, state_of
 from cli.running import Running
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, pairs, print_json, run, table
@@ -20,7 +21,7 @@ from tessera.recommend.v1 import model_service_pb2 as model_pb
 from tessera.render.v1 import message_service_pb2 as message_pb
 from tessera.render.v1.message_pb2 import Outcome
 from tessera.segment.v1 import segment_service_pb2 as segment_pb
-from tessera.segment.v1.segment_pb2 import SegmentState
+from tessera.segment.v1.segment_pb2 import DefinitionState
 
 # What reads the log imports for a second, which other commands need not wait for.
 if TYPE_CHECKING:
@@ -108,14 +109,13 @@ async def _people(clients: Clients, found: Status) -> None:
 
 async def _members(clients: Clients, found: Status) -> None:
     async def ask() -> dict[str, dict[str, Any]]:
-        answer = await (await clients.segment()).ListSegments(segment_pb.ListSegmentsRequest())
-        return {
-            s.segment_id: {
-                "people": s.member_count,
-                "state": word(SegmentState.Name(s.state), "SEGMENT_STATE"),
-            }
-            for s in answer.segments
-        }
+        segment = await clients.segment()
+        known: dict[str, dict[str, Any]] = {}
+        async for page in pages(segment.ListSegments, segment_pb.ListSegmentsRequest()):
+            for s in page.segments:
+                state = word(DefinitionState.Name(s.state), "DEFINITION_STATE")
+                known[s.segment_id] = {"people": s.member_count, "state": state}
+        return known
 
     found.segments = await _or_none(ask())
 

@@ -17,7 +17,7 @@ from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.recommend.v1 import recommend_service_pb2 as recommend_pb
 from tessera.recommend.v1 import recommendation_pb2
 from tessera.render.v1.message_pb2 import DeliveryState, Message
-from tessera.segment.v1 import segment_service_pb2 as segment_pb
+from tessera.segment.v1 import membership_service_pb2 as membership_pb
 
 _EVENTS = 6
 _REASONS = {
@@ -83,8 +83,8 @@ async def tell(clients: Clients, message: Message, spans: Path, trace_id: str) -
     listed = await (await clients.history()).ListEvents(
         history_pb.ListEventsRequest(profile_id=message.profile_id, page_size=100)
     )
-    memberships = await (await clients.segment()).GetMemberships(
-        segment_pb.GetMembershipsRequest(profile_ids=ids)
+    memberships = await (await clients.memberships()).GetMemberships(
+        membership_pb.GetMembershipsRequest(profile_ids=ids)
     )
     recommended = await (await clients.recommend()).Recommend(
         recommend_pb.RecommendRequest(profile_id=message.profile_id, limit=3, exclude_purchased=True)

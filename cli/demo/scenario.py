@@ -30,6 +30,7 @@ from cli.formats import word
 from cli.home import Home
 from cli.lag import drain
 from cli.log_lines import MergedLog
+from cli.pages import pages
 from cli.replay import History, SourcedCall, timeline
 from cli.secret_files import SecretFiles
 from cli.sources import ensure_source, write_key
@@ -199,8 +200,9 @@ class Scenario:
             profile_pb.ListProfilesRequest(page_size=1, count_all=True)
         )
         report.profiles = profiles.total_size
-        segments = await (await self.clients.segment()).ListSegments(segment_pb.ListSegmentsRequest())
-        report.segments = {s.segment_id: s.member_count for s in segments.segments}
+        segment = await self.clients.segment()
+        async for page in pages(segment.ListSegments, segment_pb.ListSegmentsRequest()):
+            report.segments |= {s.segment_id: s.member_count for s in page.segments}
         messages = await (await self.clients.messages()).CountMessages(message_pb.CountMessagesRequest())
         report.messages = {word(Outcome.Name(one.outcome), "OUTCOME"): one.count for one in messages.counts}
         report.transitions = {

@@ -13,12 +13,14 @@ The language is defined in google/cel-spec, `doc/langdef.md`. What differs here:
 """
 
 from libs.expressions.errors import RuleError
-from libs.expressions.features import Feature, Series, number_at
+from libs.expressions.features import ANY, Feature, Kind, Series, number_at
 from libs.expressions.rule import Rule, parse_rule
 from libs.expressions.ruleset import RuleSet, compile_predicate
 
 __all__ = [
+    "ANY",
     "Feature",
+    "Kind",
     "Rule",
     "RuleError",
     "RuleSet",

@@ -21,7 +21,7 @@ _CONVERSIONS = {"size": INT, "int": INT, "double": DOUBLE, "string": STRING}
 _CASES = ("lowerAscii", "upperAscii")
 _TESTS = ("startsWith", "endsWith", "contains")
 _QUANTIFIERS = ("exists", "all")
-_FUNCTIONS = ("has", "events", "matches", *_CONVERSIONS)
+_FUNCTIONS = ("has", *events.SOURCES, "matches", *_CONVERSIONS)
 _METHODS = ("size", "matches", *_CASES, *_TESTS, *_QUANTIFIERS, *events.METHODS)
 _NAME_HINTS = {
     "and": "write && for “and”",
@@ -33,6 +33,10 @@ _NAME_HINTS = {
     "False": "write false",
     "event": 'write events("Name")',
     "events": 'write events("Name")',
+    "page": 'write pages("Name")',
+    "pages": 'write pages("Name")',
+    "screen": 'write screens("Name")',
+    "screens": 'write screens("Name")',
 }
 
 

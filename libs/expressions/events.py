@@ -1,22 +1,33 @@
-"""Reads `events("Name").where(…).within("30d").count()` off the parsed tree."""
+"""Reads `events("Name").where(…).within("30d").count()` off the parsed tree; so for pages and screens."""
 
 from collections.abc import Callable
 
 from libs.expressions import syntax
 from libs.expressions.errors import RuleError, error_at
-from libs.expressions.features import AGGREGATES, Aggregate, Feature, Series, is_path, window_seconds
+from libs.expressions.features import (
+    AGGREGATES,
+    ANY,
+    Aggregate,
+    Feature,
+    Kind,
+    Series,
+    is_path,
+    window_seconds,
+)
 
 METHODS = ("where", "within", *AGGREGATES)
+# What a chain may begin with, and the kind of events that it stands for.
+SOURCES: dict[str, Kind] = {"events": "event", "pages": "page", "screens": "screen"}
 
 _EXAMPLE = 'such as `events("Order Completed").within("30d").count()`'
 
 
 def is_chain(node: syntax.Call) -> bool:
-    """Whether a call is `events(…)` or a method of it."""
+    """Whether a call is `events(…)`, `pages(…)` or `screens(…)`, or a method of one."""
     start: syntax.Node | None = node
     while isinstance(start, syntax.Call) and start.target is not None:
         start = start.target
-    return isinstance(start, syntax.Call) and start.name == "events" and _only_methods_of_events(node)
+    return isinstance(start, syntax.Call) and start.name in SOURCES and _only_methods_of_events(node)
 
 
 def _only_methods_of_events(node: syntax.Call) -> bool:
@@ -54,7 +65,8 @@ class _Chain:
             self._narrow(step)
             step = step.target
         assert isinstance(step, syntax.Call)
-        return Feature(Series(self._name(step), value, self._where), aggregate, self._window)
+        series = Series(self._name(step), value, self._where, SOURCES[step.name])
+        return Feature(series, aggregate, self._window)
 
     def _error(self, at: syntax.Node, problem: str) -> RuleError:
         return error_at(self._text, at.offset, problem)
@@ -100,11 +112,24 @@ class _Chain:
         return seconds
 
     def _name(self, node: syntax.Call) -> str:
-        name = self._string(node, 'the name of an event, such as "Order Completed"')
+        if not node.arguments:
+            return ANY
+        kind = SOURCES[node.name]
+        name = self._string(node, _NAMED[kind])
+        if name == "*":
+            raise self._error(node.arguments[0], f"`*` names no {kind}; write {node.name}() for any {kind}")
         if not 0 < len(name) <= 200 or "\0" in name:
-            raise self._error(node.arguments[0], "the name of an event has 1 to 200 characters")
+            raise self._error(node.arguments[0], f"the name of {_A[kind]} has 1 to 200 characters")
         return name
 
 
+_A: dict[Kind, str] = {"event": "an event", "page": "a page", "screen": "a screen"}
+_NAMED: dict[Kind, str] = {
+    "event": 'the name of an event, such as "Order Completed", or nothing for any event',
+    "page": 'the name of a page, such as "Home", or nothing for any page',
+    "screen": 'the name of a screen, such as "Home", or nothing for any screen',
+}
+
+
 def _hint(node: syntax.Call) -> str:
-    return "; add .count()" if node.name in ("events", "where", "within") else ""
+    return "; add .count()" if node.name in (*SOURCES, "where", "within") else ""

@@ -9,6 +9,12 @@ from typing import Any, Literal, TypeAlias
 Aggregate: TypeAlias = Literal["count", "sum", "min", "max", "avg"]
 AGGREGATES: tuple[Aggregate, ...] = ("count", "sum", "min", "max", "avg")
 
+Kind: TypeAlias = Literal["event", "page", "screen"]
+"""`event` is what has happened under a name of its own, by which views of pages and screens are
+`Page Viewed` and `Screen Viewed`; the others are views of a page or a screen, by its name."""
+ANY = ""
+"""In place of a name: whatever it is."""
+
 DAY = 24 * 60 * 60
 # Five years, one of them or two with a leap day.
 MAX_WINDOW = (5 * 365 + 2) * DAY
@@ -20,11 +26,13 @@ _WINDOW = re.compile(r"([1-9][0-9]{0,9})([smhdw])")
 class Series:
     """Which events, and which of their numbers."""
 
+    # A name, or ANY.
     event: str
     # The property path whose number is kept; None where events are only counted.
     value: str | None
     # The canonical text of the predicate; None for every event.
     where: str | None
+    kind: Kind = "event"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,42 @@
 from pathlib import Path
 
 from libs import rpc
-from libs.database import Schema
+from libs.database import Database, Schema
+from libs.database.tables import Kept, Sweep
 from libs.hosting import open_foundations
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
 from libs.messaging.topics import PROFILE_UPDATES, SEGMENT_DEAD_LETTERS
+from libs.operations import sql as operations
+from libs.profile_feed import ProfileHistories, SetAside
+from libs.rpc.server import Service
 from libs.settings import Role
-from services.segment.consumer import UpdateHandler
-from services.segment.grpc_api import SegmentServicer
-from services.segment.handlers import Segments
-from services.segment.histories import ProfileHistories
-from services.segment.repository import Plans, SqlDefinitions, SqlMembers
+from services.segment.definitions import sql as segments
+from services.segment.definitions.api import SegmentServicer
+from services.segment.definitions.use_cases import Segments
+from services.segment.membership import sql as membership
+from services.segment.membership.api import MembershipServicer
+from services.segment.membership.sql import Plans, SqlAside, SqlEventNames, SqlMembers
+from services.segment.membership.stream import UpdateHandler
+from services.segment.membership.use_cases import Memberships
+from services.segment.membership.wire import update_of
 from services.segment.settings import Settings
-from tessera.segment.v1 import segment_service_pb2_grpc
+from services.segment.triggers import sql as triggers
+from services.segment.triggers.api import TriggerServicer
+from services.segment.triggers.use_cases import Triggers
+from tessera.segment.v1 import (
+    membership_service_pb2_grpc,
+    segment_service_pb2_grpc,
+    trigger_service_pb2_grpc,
+)
 
 SCHEMA = Schema("segment", Path(__file__).parent / "migrations")
+TABLES: tuple[Kept, ...] = (
+    *segments.TABLES,
+    *triggers.TABLES,
+    *membership.TABLES,
+    operations.table("segment"),
+)
 
 
 async def run(settings: Settings, role: Role) -> None:
@@ -27,6 +48,7 @@ async def run(settings: Settings, role: Role) -> None:
             return
         channel = rpc.open_channel(settings.profile_address, api_key=settings.service_api_key, tls=base.tls)
         async with channel as profile:
+            plans = plans_of(base.database, settings.topic_partitions)
             components: list[Component] = []
             if base.consumes:
                 consumed = ConsumerSettings(
@@ -36,13 +58,37 @@ async def run(settings: Settings, role: Role) -> None:
                     workers=settings.consumer_workers,
                     batch_records=settings.batch_records,
                 )
-                plans, histories = Plans(base.database), ProfileHistories(profile)
+                histories = ProfileHistories(profile, update_of)
 
                 def handler() -> UpdateHandler:
                     return UpdateHandler(plans, histories, settings.topic_partitions)
 
                 components.append(Consumer(base.database, base.event_log, consumed, handler))
-            definitions = SqlDefinitions(base.database, settings.topic_partitions)
-            servicer = SegmentServicer(Segments(definitions, SqlMembers(base.database)))
-            add = segment_service_pb2_grpc.add_SegmentServiceServicer_to_server
-            await base.run([(add, servicer)], components)
+                components.append(Sweep(base.database, TABLES))
+            services = services_of(base.database, plans, settings.topic_partitions)
+            await base.run(services, components)
+
+
+def plans_of(database: Database, partitions: int) -> Plans:
+    """The plan that all definitions make together."""
+    return Plans(database, segments.all_segments, triggers.all_triggers, partitions)
+
+
+def services_of(database: Database, plans: Plans, partitions: int) -> list[Service]:
+    """The gRPC services."""
+    names = SqlEventNames(database)
+    members = Memberships(SqlMembers(database), SqlAside(database, SetAside("segment", partitions)))
+    return [
+        (
+            segment_service_pb2_grpc.add_SegmentServiceServicer_to_server,
+            SegmentServicer(Segments(segments.SqlSegments(database, plans), names)),
+        ),
+        (
+            trigger_service_pb2_grpc.add_TriggerServiceServicer_to_server,
+            TriggerServicer(Triggers(triggers.SqlTriggers(database, plans), names)),
+        ),
+        (
+            membership_service_pb2_grpc.add_MembershipServiceServicer_to_server,
+            MembershipServicer(members),
+        ),
+    ]

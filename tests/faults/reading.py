@@ -22,7 +22,7 @@ from tessera.profile.v1 import (
     profile_service_pb2,
 )
 from tessera.render.v1 import message_pb2, message_service_pb2, render_events_pb2
-from tessera.segment.v1 import segment_events_pb2, segment_service_pb2
+from tessera.segment.v1 import membership_service_pb2, segment_events_pb2
 from tests.faults.system import System
 from tests.model import Profile
 
@@ -108,9 +108,9 @@ async def read_members(system: System, clients: Clients, profile_ids: Iterable[s
     ids = list(profile_ids)
     found: dict[str, set[str]] = {}
     at, _ = await clocks(system)
-    service = await clients.segment()
+    service = await clients.memberships()
     for first in range(0, len(ids), _PAGE):
-        request = segment_service_pb2.GetMembershipsRequest(profile_ids=ids[first : first + _PAGE])
+        request = membership_service_pb2.GetMembershipsRequest(profile_ids=ids[first : first + _PAGE])
         for membership in (await service.GetMemberships(request)).memberships:
             found.setdefault(membership.profile_id, set()).add(membership.segment_id)
     _, until = await clocks(system)

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from libs.times import micros
 from tessera.render.v1 import campaign_pb2, campaign_service_pb2, template_pb2, template_service_pb2
-from tessera.segment.v1 import segment_pb2, segment_service_pb2
+from tessera.segment.v1 import segment_pb2, segment_service_pb2, trigger_pb2, trigger_service_pb2
 from tests.faults import checks, logs, shop
 from tests.faults.kinds import Fault
 from tests.faults.load import Load
@@ -153,15 +153,16 @@ async def define(system: System) -> dict[str, Trigger]:
         segment = await clients.segment()
         for segment_id, rule in shop.SEGMENTS.items():
             wanted = segment_pb2.Segment(segment_id=segment_id, expression=rule.text)
-            await segment.PutSegment(segment_service_pb2.PutSegmentRequest(segment=wanted))
+            await segment.CreateSegment(segment_service_pb2.CreateSegmentRequest(segment=wanted))
         for trigger_id, (name, unless, delay) in shop.TRIGGERS.items():
-            trigger = segment_pb2.Trigger(
+            trigger = trigger_pb2.Trigger(
                 trigger_id=trigger_id,
                 event_name=name,
                 unless_event_names=unless,
                 delay=Duration(seconds=delay),
             )
-            answer = await segment.PutTrigger(segment_service_pb2.PutTriggerRequest(trigger=trigger))
+            request = trigger_service_pb2.CreateTriggerRequest(trigger=trigger)
+            answer = await (await clients.triggers()).CreateTrigger(request)
             created[trigger_id] = micros(answer.trigger.create_time)
         template = template_pb2.Template(template_id="note", subject="A note", html="<p>{{ event }}</p>")
         made = template_service_pb2.CreateTemplateRequest(template=template)

@@ -61,6 +61,11 @@ class Event:
         return hashlib.blake2b(f"{self.source}\0{self.message_id}".encode(), digest_size=16).digest()
 
     @property
+    def clock(self) -> tuple[str, ...]:
+        """Whose clock told its time: a server's source has one, of a browser's each device."""
+        return (self.source,) if self.trusted else (self.source, "browser", self.anonymous_id)
+
+    @property
     def identifiers(self) -> tuple[str, ...]:
         """Kind and value of each, strongest first."""
         named = [

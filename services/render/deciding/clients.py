@@ -13,7 +13,7 @@ from services.render.deciding.model import Advice, Wish
 from services.render.model.people import Person
 from tessera.profile.v1 import profile_service_pb2, profile_service_pb2_grpc
 from tessera.recommend.v1 import recommend_service_pb2, recommend_service_pb2_grpc
-from tessera.segment.v1 import segment_service_pb2, segment_service_pb2_grpc
+from tessera.segment.v1 import membership_service_pb2, membership_service_pb2_grpc
 
 # Mail can wait for what decides it, not for what adorns it.
 _PATIENCE_SECONDS = 5.0
@@ -27,7 +27,7 @@ class GrpcNeighbours:
         self, profile: grpc.aio.Channel, segment: grpc.aio.Channel, recommend: grpc.aio.Channel
     ) -> None:
         self._profile = profile_service_pb2_grpc.ProfileServiceStub(profile)
-        self._segment = segment_service_pb2_grpc.SegmentServiceStub(segment)
+        self._segment = membership_service_pb2_grpc.MembershipServiceStub(segment)
         self._recommend = recommend_service_pb2_grpc.RecommendServiceStub(recommend)
 
     async def people(self, profile_ids: Collection[str]) -> dict[str, Person]:
@@ -55,7 +55,7 @@ class GrpcNeighbours:
         return response
 
     async def segments(self, profile_ids: Collection[str]) -> dict[str, list[str]]:
-        request = segment_service_pb2.GetMembershipsRequest(profile_ids=sorted(set(profile_ids)))
+        request = membership_service_pb2.GetMembershipsRequest(profile_ids=sorted(set(profile_ids)))
         response = await _asked(self._segment.GetMemberships(request, timeout=_PATIENCE_SECONDS))
         found: dict[str, list[str]] = defaultdict(list)
         for membership in response.memberships:

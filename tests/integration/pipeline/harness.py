@@ -25,21 +25,21 @@ from libs.messaging.topics import (
     SEGMENT_TRANSITIONS,
     owned_by,
 )
+from libs.profile_feed import ProfileHistories
 from libs.times import micros
 from services.profile import app as profile_app
 from services.profile.directory import wire
 from services.profile.history.jobs import GROUP, ClockJob
 from services.segment import app as segment_app
-from services.segment.consumer import UpdateHandler
-from services.segment.grpc_api import SegmentServicer
-from services.segment.handlers import Segments
-from services.segment.histories import ProfileHistories
-from services.segment.repository import Plans, SqlDefinitions, SqlMembers
+from services.segment.definitions.sql import SqlSegments
+from services.segment.membership.sql import Plans
+from services.segment.membership.stream import UpdateHandler
+from services.segment.membership.wire import update_of
+from services.segment.triggers.sql import SqlTriggers
 from tessera.profile.v1 import history_service_pb2 as history_pb
 from tessera.profile.v1 import history_service_pb2_grpc, profile_service_pb2_grpc
 from tessera.profile.v1 import profile_service_pb2 as profile_pb
-from tessera.segment.v1 import segment_events_pb2, segment_service_pb2_grpc
-from tessera.segment.v1 import segment_service_pb2 as segment_pb
+from tessera.segment.v1 import membership_service_pb2, membership_service_pb2_grpc, segment_events_pb2
 from tests import model
 from tests.builders import collected, record_of
 from tests.integration.messaging.harness import LEASE_SECONDS, SESSION_SECONDS, until
@@ -103,9 +103,19 @@ class Pipeline:
     namespace: str
     clock: Clock
     channel: grpc.aio.Channel
-    definitions: SqlDefinitions
+    plans: Plans
     collector: Collector = field(default_factory=Collector)
     handlers: list[UpdateHandler] = field(default_factory=list)
+
+    @property
+    def segments(self) -> SqlSegments:
+        """The definitions of segments."""
+        return SqlSegments(self.database, self.plans, self.clock)
+
+    @property
+    def triggers(self) -> SqlTriggers:
+        """The definitions of triggers."""
+        return SqlTriggers(self.database, self.plans, self.clock)
 
     def profile(self) -> list[Component]:
         """What profile runs beside its API: its workers and the clock."""
@@ -119,10 +129,10 @@ class Pipeline:
 
     def others(self) -> list[Component]:
         """Segment's workers, who collects what they tell, and the relays where there is an outbox."""
-        plans, histories = Plans(self.database), ProfileHistories(self.channel)
+        histories = ProfileHistories(self.channel, update_of)
 
         def follower() -> UpdateHandler:
-            self.handlers.append(UpdateHandler(plans, histories, PARTITIONS, self.clock))
+            self.handlers.append(UpdateHandler(self.plans, histories, PARTITIONS, self.clock))
             return self.handlers[-1]
 
         found: list[Component] = [
@@ -223,8 +233,8 @@ class Pipeline:
 
     async def members(self, ids: Sequence[str]) -> dict[str, set[str]]:
         """The segments that some people are in."""
-        service = segment_service_pb2_grpc.SegmentServiceStub(self.channel)
-        answer = await service.GetMemberships(segment_pb.GetMembershipsRequest(profile_ids=ids))
+        service = membership_service_pb2_grpc.MembershipServiceStub(self.channel)
+        answer = await service.GetMemberships(membership_service_pb2.GetMembershipsRequest(profile_ids=ids))
         found: dict[str, set[str]] = {}
         for membership in answer.memberships:
             found.setdefault(membership.profile_id, set()).add(membership.segment_id)
@@ -260,17 +270,18 @@ async def open_pipeline(database_url: str, kafka: str, start: int) -> AsyncItera
         _open_log(database, kafka, namespace, clock) as event_log,
     ):
         await event_log.declare(ALL)
-        definitions = SqlDefinitions(database, PARTITIONS, clock)
-        segments = Segments(definitions, SqlMembers(database))
+        plans = segment_app.plans_of(database, PARTITIONS)
         server = grpc.aio.server()
-        for add, servicer in profile_app.services(database, event_log):
+        for add, servicer in (
+            *profile_app.services(database, event_log),
+            *segment_app.services_of(database, plans, PARTITIONS),
+        ):
             add(servicer, server)
-        segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(SegmentServicer(segments), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
             async with rpc.open_channel(f"127.0.0.1:{port}") as channel:
-                yield Pipeline(database, event_log, namespace, clock, channel, definitions)
+                yield Pipeline(database, event_log, namespace, clock, channel, plans)
         finally:
             await server.stop(None)
 

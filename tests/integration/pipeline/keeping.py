@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from services.segment.domain import State
-from services.segment.repository import Cache, Plans, SqlStates
+from services.segment.membership.model import State
+from services.segment.membership.sql import Cache, SqlStates
 from tests.integration.pipeline.harness import PARTITIONS, Pipeline
 
 
@@ -11,7 +11,7 @@ async def states_of(pipeline: Pipeline, ids: Sequence[str]) -> dict[str, State]:
     """The states as they are stored."""
     async with pipeline.database.begin() as connection:
         found = await SqlStates(connection, Cache(), PARTITIONS).load(ids)
-    return {id_: state for id_, state in found.items() if state.revision}
+    return {id_: state for id_, state in found.states.items() if state.revision}
 
 
 async def timers_of(pipeline: Pipeline, ids: Sequence[str]) -> dict[str, int]:
@@ -22,7 +22,7 @@ async def timers_of(pipeline: Pipeline, ids: Sequence[str]) -> dict[str, int]:
 
 async def let_time_pass(pipeline: Pipeline, states: Iterable[State], now: int) -> None:
     """Bring copies of states to one time, so that they can be compared."""
-    plan = await Plans(pipeline.database).load()
+    plan = await pipeline.plans.load()
     for state in states:
         plan.advance(state, now, now)
 
@@ -30,7 +30,7 @@ async def let_time_pass(pipeline: Pipeline, states: Iterable[State], now: int) -
 async def lose(pipeline: Pipeline, ids: Sequence[str]) -> None:
     """Drop all that is kept of some people, in the tables and in memory."""
     async with pipeline.database.begin() as connection:
-        for table in ("states", "timers", "memberships"):
+        for table in ("states", "parts", "timers", "memberships"):
             query = f"delete from segment.{table} where profile_id = any($1::uuid[])"
             await connection.execute(query, ids)
     for handler in pipeline.handlers:

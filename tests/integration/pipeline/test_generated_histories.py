@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from services.segment.domain import SegmentDefinition, TriggerDefinition
+from services.segment.definitions.model import SegmentDefinition
+from services.segment.triggers.model import TriggerDefinition
 from tests import model
 from tests.integration.messaging.harness import running
 from tests.integration.pipeline.harness import Pipeline, open_pipeline
@@ -46,13 +47,11 @@ class World:
         self._triggers: dict[str, model.Trigger] = {}
 
     async def define(self) -> None:
-        definitions = self._pipeline.definitions
         for id_, segment in _SEGMENTS.items():
-            await definitions.put_segment(SegmentDefinition(id_, "", segment.text))
+            await self._pipeline.segments.insert(SegmentDefinition(id_, "", segment.text), "")
         for id_, t in TRIGGERS.items():
-            stored = await definitions.put_trigger(
-                TriggerDefinition(id_, "", t.name, tuple(t.unless), t.delay, t.text)
-            )
+            wanted = TriggerDefinition(id_, "", t.name, tuple(t.unless), t.delay, t.text)
+            stored = await self._pipeline.triggers.insert(wanted, "")
             self._triggers[id_] = replace(t, created=stored.created)
         await self._pipeline.settled()
 

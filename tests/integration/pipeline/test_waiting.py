@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.segment.domain import TriggerDefinition
+from services.segment.triggers.model import TriggerDefinition
 from tests import model
 from tests.integration.messaging.harness import running
 from tests.integration.pipeline.harness import open_pipeline
@@ -19,7 +19,7 @@ async def test_the_answer_waits_in_the_log(
     servers = request.getfixturevalue("kafka") if log == "kafka" else ""
     async with open_pipeline(database_url, servers, START) as pipeline, running(*pipeline.others()):
         wait = TriggerDefinition("cart", "", "Cart", ("Order",), model.HOUR, "")
-        await pipeline.definitions.put_trigger(wait)
+        await pipeline.triggers.insert(wait, "")
         async with running(*pipeline.profile()):
             await pipeline.settled()
             carts = [

@@ -48,10 +48,10 @@ from tessera.render.v1 import (
     template_service_pb2_grpc,
 )
 from tessera.segment.v1 import (
+    membership_pb2,
+    membership_service_pb2,
+    membership_service_pb2_grpc,
     segment_events_pb2,
-    segment_pb2,
-    segment_service_pb2,
-    segment_service_pb2_grpc,
 )
 from tessera.type.v1.money_pb2 import Money
 
@@ -108,16 +108,16 @@ class Profiles(profile_service_pb2_grpc.ProfileServiceServicer):
 
 
 @dataclass
-class Segments(segment_service_pb2_grpc.SegmentServiceServicer):
+class Segments(membership_service_pb2_grpc.MembershipServiceServicer):
     """Everybody is in one segment."""
 
     calls: int = 0
 
     async def GetMemberships(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.calls += 1
-        return segment_service_pb2.GetMembershipsResponse(
+        return membership_service_pb2.GetMembershipsResponse(
             memberships=[
-                segment_pb2.Membership(profile_id=i, segment_id="everybody") for i in request.profile_ids
+                membership_pb2.Membership(profile_id=i, segment_id="everybody") for i in request.profile_ids
             ]
         )
 
@@ -310,7 +310,7 @@ async def open_rig(url: str) -> AsyncIterator[Rig]:
 async def _neighbours(*servicers: Any) -> AsyncIterator[str]:
     server = grpc.aio.server()
     profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(servicers[0], server)
-    segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(servicers[1], server)
+    membership_service_pb2_grpc.add_MembershipServiceServicer_to_server(servicers[1], server)
     recommend_service_pb2_grpc.add_RecommendServiceServicer_to_server(servicers[2], server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

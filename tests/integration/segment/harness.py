@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,12 +28,16 @@ from libs.messaging import (
     slot_of,
 )
 from libs.messaging.topics import PROFILE_UPDATES, SEGMENT_DEAD_LETTERS, SEGMENT_TRANSITIONS
-from services.segment import convert
-from services.segment.app import SCHEMA
-from services.segment.consumer import UpdateHandler
-from services.segment.domain import SegmentDefinition, State, TriggerDefinition
-from services.segment.histories import ProfileHistories
-from services.segment.repository import Cache, Plans, SqlDefinitions, SqlStates
+from libs.profile_feed import CLOCK, UPDATED, ProfileHistories
+from services.segment.app import SCHEMA, plans_of
+from services.segment.definitions.model import SegmentDefinition
+from services.segment.definitions.sql import SqlSegments
+from services.segment.membership.model import State
+from services.segment.membership.sql import Cache, Plans, SqlStates
+from services.segment.membership.stream import UpdateHandler
+from services.segment.membership.wire import update_of
+from services.segment.triggers.model import TriggerDefinition
+from services.segment.triggers.sql import SqlTriggers
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
 from tessera.profile.v1 import history_pb2, history_service_pb2, history_service_pb2_grpc, profile_events_pb2
 from tessera.segment.v1 import segment_events_pb2
@@ -109,6 +113,7 @@ class Profile(history_service_pb2_grpc.HistoryServiceServicer):
     def __init__(self, database: Database, event_log: PostgresLog) -> None:
         self.histories: dict[str, list[profile_events_pb2.ProfileUpdated]] = defaultdict(list)
         self.histories_read = 0
+        self.dirty: set[str] = set()
         self._database = database
         self._log = event_log
 
@@ -157,8 +162,12 @@ class Profile(history_service_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[history_service_pb2.ReadHistoryResponse]:
         for profile_id in request.profile_ids:
             self.histories_read += 1
-            history = self.histories.get(profile_id, [])
-            revision = history[-1].revision if history else 0
+            if profile_id in self.dirty:
+                await context.abort(grpc.StatusCode.INTERNAL, "dirt")
+            whole = self.histories.get(profile_id, [])
+            revision = whole[-1].revision if whole else 0
+            after = request.after_revisions.get(profile_id, 0)
+            history = [step for step in whole if step.revision > after]
             for first in range(0, len(history), 3):
                 part = [_step_of(update) for update in history[first : first + 3]]
                 yield history_service_pb2.ReadHistoryResponse(profile_id=profile_id, steps=part)
@@ -172,13 +181,25 @@ def _step_of(update: profile_events_pb2.ProfileUpdated) -> history_pb2.HistorySt
     return step
 
 
+async def put_segment(store: SqlSegments, wanted: SegmentDefinition) -> SegmentDefinition:
+    """Create a segment or change it."""
+    known = await store.get(wanted.segment_id)
+    return await (store.replace(wanted, known.version) if known else store.insert(wanted, ""))
+
+
+async def put_trigger(store: SqlTriggers, wanted: TriggerDefinition) -> TriggerDefinition:
+    """Create a trigger or change it."""
+    known = await store.get(wanted.trigger_id)
+    return await (store.replace(wanted, known.version) if known else store.insert(wanted, ""))
+
+
 def record_of(update: profile_events_pb2.ProfileUpdated) -> Record:
-    return Record(update.profile_id.encode(), convert.UPDATED, update.SerializeToString(), START)
+    return Record(update.profile_id.encode(), UPDATED, update.SerializeToString(), START)
 
 
 def clock_record(now: int, index: int) -> Record:
     value = profile_events_pb2.ClockAdvanced(time=timestamp(now)).SerializeToString()
-    return Record(b"", convert.CLOCK, value, START, partition=index, ephemeral=True)
+    return Record(b"", CLOCK, value, START, partition=index, ephemeral=True)
 
 
 @dataclass
@@ -189,10 +210,23 @@ class World:
     log: PostgresLog
     profile: Profile
     channel: grpc.aio.Channel
-    definitions: SqlDefinitions
+    clock: Callable[[], float]
+
+    @property
+    def plans(self) -> Plans:
+        return plans_of(self.database, PARTITIONS)
+
+    @property
+    def segments(self) -> SqlSegments:
+        return SqlSegments(self.database, self.plans, self.clock)
+
+    @property
+    def triggers(self) -> SqlTriggers:
+        return SqlTriggers(self.database, self.plans, self.clock)
 
     def handler(self, plans: Plans | None = None) -> UpdateHandler:
-        return UpdateHandler(plans or Plans(self.database), ProfileHistories(self.channel), PARTITIONS)
+        histories = ProfileHistories(self.channel, update_of)
+        return UpdateHandler(plans or self.plans, histories, PARTITIONS, self.clock)
 
     def consumer(self, workers: int = 2, handler: Callable[[], Handler] | None = None) -> Consumer:
         settings = ConsumerSettings(
@@ -206,13 +240,13 @@ class World:
         return Consumer(self.database, self.log, settings, handler or self.handler)
 
     async def define(self, segment_id: str, expression: str) -> SegmentDefinition:
-        return await self.definitions.put_segment(SegmentDefinition(segment_id, "", expression))
+        return await put_segment(self.segments, SegmentDefinition(segment_id, "", expression))
 
     async def define_trigger(
-        self, trigger_id: str, name: str, unless: Sequence[str], delay: int, condition: str = ""
+        self, trigger_id: str, name: str, unless: Sequence[str], delay: int, condition: str = "", **more: Any
     ) -> TriggerDefinition:
-        definition = TriggerDefinition(trigger_id, "", name, tuple(unless), delay, condition)
-        return await self.definitions.put_trigger(definition)
+        definition = TriggerDefinition(trigger_id, "", name, tuple(unless), delay, condition, **more)
+        return await put_trigger(self.triggers, definition)
 
     async def settled(self, seconds: float = 20) -> None:
         """Wait until everything was read, no state is of an older plan, and nobody is due."""
@@ -248,7 +282,8 @@ class World:
     async def states(self) -> dict[str, State]:
         rows = await self.database.pool.fetch("select profile_id::text from segment.states")
         async with self.database.begin() as connection:
-            return await SqlStates(connection, Cache(), PARTITIONS).load([row[0] for row in rows])
+            loaded = await SqlStates(connection, Cache(), PARTITIONS).load([row[0] for row in rows])
+        return dict(loaded.states)
 
     async def assert_told(self) -> None:
         """Replaying what was told gives the memberships; each effect was told once."""
@@ -261,8 +296,13 @@ class World:
             else:
                 del told[pair]
         effects = [(t.definition_id, t.cause_id) for t in await self.transitions(TRIGGERED)]
+        counted = await self.database.pool.fetch(
+            "select segment_id, sum(members)::int from segment.member_counts "
+            "group by segment_id having sum(members) > 0"
+        )
 
         assert told == await self.members()
+        assert Counter(segment_id for _, segment_id in told) == {row[0]: row[1] for row in counted}
         assert {
             (id_, s) for id_, state in (await self.states()).items() for s in state.memberships
         } == told.keys()
@@ -285,9 +325,7 @@ async def open_world(
         await server.start()
         try:
             async with rpc.open_channel(f"127.0.0.1:{port}") as channel:
-                yield World(
-                    database, event_log, profile, channel, SqlDefinitions(database, PARTITIONS, clock)
-                )
+                yield World(database, event_log, profile, channel, clock)
         finally:
             await server.stop(None)
 

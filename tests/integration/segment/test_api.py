@@ -11,11 +11,18 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
 from libs import rpc
-from services.segment.grpc_api import SegmentServicer
-from services.segment.handlers import Segments
-from services.segment.repository import Cache, SqlMembers, SqlStates
-from tessera.segment.v1 import segment_pb2, segment_service_pb2_grpc
+from services.segment.app import services_of
+from services.segment.membership.sql import Cache, SqlStates
+from tessera.segment.v1 import (
+    membership_service_pb2_grpc,
+    segment_pb2,
+    segment_service_pb2_grpc,
+    trigger_pb2,
+    trigger_service_pb2_grpc,
+)
 from tessera.segment.v1 import segment_service_pb2 as pb
+from tessera.segment.v1 import trigger_service_pb2 as trigger_service
+from tessera.segment.v1.membership_service_pb2 import GetMembershipsRequest, ListMembersRequest
 from tests.integration.messaging.harness import running, until
 from tests.integration.segment.harness import DAY, PARTITIONS, START, World, event, micros, person_in
 
@@ -24,31 +31,44 @@ RULE = 'events("Order").count() > 0'
 
 @asynccontextmanager
 async def _server(world: World) -> AsyncIterator[str]:
-    servicer = SegmentServicer(Segments(world.definitions, SqlMembers(world.database)))
-    add = segment_service_pb2_grpc.add_SegmentServiceServicer_to_server
     everybody = rpc.Caller("test", frozenset({"*"}))
     keys = rpc.ApiKeys({"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08": everybody})
-    server = rpc.RpcServer("127.0.0.1:0", [(add, servicer)], api_keys=keys, drain_seconds=1)
+    services = services_of(world.database, world.plans, PARTITIONS)
+    server = rpc.RpcServer("127.0.0.1:0", services, api_keys=keys, drain_seconds=1)
     await server.start()
     async with running(server):
         yield server.address
 
 
+class Stub:
+    """All of segment's services."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stubs: list[Any] = [
+            segment_service_pb2_grpc.SegmentServiceStub(channel),
+            trigger_service_pb2_grpc.TriggerServiceStub(channel),
+            membership_service_pb2_grpc.MembershipServiceStub(channel),
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
+
+
 @pytest.fixture
 async def stub(world: World) -> AsyncIterator[Any]:
     async with _server(world) as address, rpc.open_channel(address, api_key="test") as channel:
-        yield segment_service_pb2_grpc.SegmentServiceStub(channel)
+        yield Stub(channel)
 
 
-def _segment(segment_id: str = "buyers", expression: str = RULE, name: str = "") -> pb.PutSegmentRequest:
-    return pb.PutSegmentRequest(
-        segment=segment_pb2.Segment(segment_id=segment_id, expression=expression, display_name=name)
-    )
+def _segment(segment_id: str = "buyers", expression: str = RULE, name: str = "") -> pb.UpdateSegmentRequest:
+    segment = segment_pb2.Segment(segment_id=segment_id, expression=expression, display_name=name)
+    return pb.UpdateSegmentRequest(segment=segment, allow_missing=True)
 
 
-def _trigger(**fields: Any) -> pb.PutTriggerRequest:
+def _trigger(**fields: Any) -> trigger_service.UpdateTriggerRequest:
     defaults: dict[str, Any] = {"trigger_id": "cart", "event_name": "Cart", "delay": Duration(seconds=60)}
-    return pb.PutTriggerRequest(trigger=segment_pb2.Trigger(**(defaults | fields)))
+    trigger = trigger_pb2.Trigger(**(defaults | fields))
+    return trigger_service.UpdateTriggerRequest(trigger=trigger, allow_missing=True)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +83,7 @@ def _trigger(**fields: Any) -> pb.PutTriggerRequest:
 )
 async def test_a_wrong_segment_is_refused_with_the_place(stub: Any, request_: Any, expected: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.PutSegment(request_)
+        await stub.UpdateSegment(request_)
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
     assert (refused.value.details() or "").startswith(expected)
@@ -85,7 +105,7 @@ async def test_a_wrong_segment_is_refused_with_the_place(stub: Any, request_: An
 )
 async def test_a_wrong_trigger_is_refused_with_its_field(stub: Any, request_: Any, field: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.PutTrigger(request_)
+        await stub.UpdateTrigger(request_)
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
     assert (refused.value.details() or "").startswith(f"{field}: ")
@@ -94,7 +114,7 @@ async def test_a_wrong_trigger_is_refused_with_its_field(stub: Any, request_: An
 @pytest.mark.parametrize(
     ("request_", "metadata"),
     [
-        (_segment(""), {"field": "segment.segment_id"}),
+        (_segment(""), {"field": "segment_id"}),
         (
             _segment(expression="true &&\n  traits.age >"),
             {"field": "segment.expression", "line": "2", "column": "15"},
@@ -105,7 +125,7 @@ async def test_a_program_is_told_where_a_segment_is_wrong(
     stub: Any, request_: Any, metadata: dict[str, str]
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.PutSegment(request_)
+        await stub.UpdateSegment(request_)
     status = rpc_status.from_call(refused.value)
     info = ErrorInfo()
     status.details[0].Unpack(info)
@@ -118,14 +138,14 @@ async def test_a_call_that_names_nothing_is_told_what_is_missing(stub: Any) -> N
     calls = [
         (stub.GetSegment(pb.GetSegmentRequest()), "segment_id: is required"),
         (stub.DeleteSegment(pb.DeleteSegmentRequest()), "segment_id: is required"),
-        (stub.DeleteTrigger(pb.DeleteTriggerRequest()), "trigger_id: is required"),
-        (stub.ListMembers(pb.ListMembersRequest()), "segment_id: is required"),
+        (stub.DeleteTrigger(trigger_service.DeleteTriggerRequest()), "trigger_id: is required"),
+        (stub.ListMembers(ListMembersRequest()), "segment_id: is required"),
         (
-            stub.GetMemberships(pb.GetMembershipsRequest()),
+            stub.GetMemberships(GetMembershipsRequest()),
             "profile_ids: must hold from 1 to 1,000 ids, not 0",
         ),
         (
-            stub.GetMemberships(pb.GetMembershipsRequest(profile_ids=["1" * 32, ""])),
+            stub.GetMemberships(GetMembershipsRequest(profile_ids=["1" * 32, ""])),
             "profile_ids[1]: is required",
         ),
     ]
@@ -140,8 +160,8 @@ async def test_what_is_not_there_is_not_found(stub: Any) -> None:
     calls = [
         stub.GetSegment(pb.GetSegmentRequest(segment_id="none")),
         stub.DeleteSegment(pb.DeleteSegmentRequest(segment_id="none")),
-        stub.DeleteTrigger(pb.DeleteTriggerRequest(trigger_id="none")),
-        stub.ListMembers(pb.ListMembersRequest(segment_id="none")),
+        stub.DeleteTrigger(trigger_service.DeleteTriggerRequest(trigger_id="none")),
+        stub.ListMembers(ListMembersRequest(segment_id="none")),
     ]
     for call in calls:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -151,16 +171,16 @@ async def test_what_is_not_there_is_not_found(stub: Any) -> None:
 
 
 async def test_the_same_definition_again_changes_nothing(stub: Any) -> None:
-    first = (await stub.PutSegment(_segment())).segment
-    again = (await stub.PutSegment(_segment())).segment
-    changed = (await stub.PutSegment(_segment(name="Buyers"))).segment
-    trigger = (await stub.PutTrigger(_trigger(unless_event_names=["B", "A", "B"]))).trigger
-    same = (await stub.PutTrigger(_trigger(unless_event_names=["A", "B"]))).trigger
+    first = (await stub.UpdateSegment(_segment())).segment
+    again = (await stub.UpdateSegment(_segment())).segment
+    changed = (await stub.UpdateSegment(_segment(name="Buyers"))).segment
+    trigger = (await stub.UpdateTrigger(_trigger(unless_event_names=["B", "A", "B"]))).trigger
+    same = (await stub.UpdateTrigger(_trigger(unless_event_names=["A", "B"]))).trigger
 
     assert (first, 1, 2) == (again, first.version, changed.version)
     assert (trigger, ["A", "B"]) == (same, list(same.unless_event_names))
     assert [changed] == list((await stub.ListSegments(pb.ListSegmentsRequest())).segments)
-    assert [trigger] == list((await stub.ListTriggers(pb.ListTriggersRequest())).triggers)
+    assert [trigger] == list((await stub.ListTriggers(trigger_service.ListTriggersRequest())).triggers)
 
 
 async def test_a_long_predicate_is_stored(stub: Any) -> None:
@@ -168,7 +188,7 @@ async def test_a_long_predicate_is_stored(stub: Any) -> None:
     skus = ", ".join(f'"{number * 7919 % 1_000_003:x}-{number ^ 0x5A5A:x}"' for number in range(600))
     rule = f'events("Order").where(properties.sku in [{skus}]).count() > 0'
 
-    stored = (await stub.PutSegment(_segment(expression=rule))).segment
+    stored = (await stub.UpdateSegment(_segment(expression=rule))).segment
 
     assert len(rule) > 8000
     assert rule == stored.expression
@@ -178,28 +198,28 @@ async def test_a_segment_is_building_until_every_partition_is_done(world: World,
     person = person_in(0)
     await world.profile.tell_time(START)
     await world.profile.happen(person, event("Order", START - DAY))
-    stored = (await stub.PutSegment(_segment())).segment
-    await stub.PutTrigger(_trigger())
+    stored = (await stub.UpdateSegment(_segment())).segment
+    await stub.UpdateTrigger(_trigger())
 
     async def active() -> bool:
-        triggers = (await stub.ListTriggers(pb.ListTriggersRequest())).triggers
+        triggers = (await stub.ListTriggers(trigger_service.ListTriggersRequest())).triggers
         found = (await stub.GetSegment(pb.GetSegmentRequest(segment_id="buyers"))).segment
-        return {found.state, triggers[0].state} == {segment_pb2.SEGMENT_STATE_ACTIVE}
+        return {found.state, triggers[0].state} == {segment_pb2.DEFINITION_STATE_ACTIVE}
 
     async with running(world.consumer()):
         await until(active, 10, "active")
-    again = (await stub.PutSegment(_segment())).segment
-    memberships = (await stub.GetMemberships(pb.GetMembershipsRequest(profile_ids=[person]))).memberships
+    again = (await stub.UpdateSegment(_segment())).segment
+    memberships = (await stub.GetMemberships(GetMembershipsRequest(profile_ids=[person]))).memberships
 
-    assert segment_pb2.SEGMENT_STATE_BUILDING == stored.state
-    assert (segment_pb2.SEGMENT_STATE_ACTIVE, 1) == (again.state, again.member_count)
+    assert segment_pb2.DEFINITION_STATE_BUILDING == stored.state
+    assert (segment_pb2.DEFINITION_STATE_ACTIVE, 1) == (again.state, again.member_count)
     assert [("buyers", START - DAY)] == [(m.segment_id, micros(m.enter_time)) for m in memberships]
 
 
 async def test_a_segment_is_active_when_the_last_partition_is_done_and_no_sooner(
     world: World, stub: Any
 ) -> None:
-    await stub.PutSegment(_segment())
+    await stub.UpdateSegment(_segment())
     states = []
     for indexes in ([0, 1], [2], [3]):
         async with world.database.begin() as connection:
@@ -207,13 +227,13 @@ async def test_a_segment_is_active_when_the_last_partition_is_done_and_no_sooner
         found = (await stub.GetSegment(pb.GetSegmentRequest(segment_id="buyers"))).segment
         states.append(found.state)
 
-    building = segment_pb2.SEGMENT_STATE_BUILDING
-    assert [building, building, segment_pb2.SEGMENT_STATE_ACTIVE] == states
+    building = segment_pb2.DEFINITION_STATE_BUILDING
+    assert [building, building, segment_pb2.DEFINITION_STATE_ACTIVE] == states
 
 
 async def test_members_are_paged_while_they_change(world: World, stub: Any) -> None:
     """Whoever stays is seen once; who comes or goes may be."""
-    await stub.PutSegment(_segment(expression='events("Order").count() == 1'))
+    await stub.UpdateSegment(_segment(expression='events("Order").count() == 1'))
     people = sorted(person_in(index, number) for index in range(PARTITIONS) for number in range(1, 6))
     late = sorted(person_in(index, number) for index in range(PARTITIONS) for number in range(7, 9))
     seen: list[str] = []
@@ -224,7 +244,7 @@ async def test_members_are_paged_while_they_change(world: World, stub: Any) -> N
         await world.settled()
         token = ""
         for page in range(100):
-            request = pb.ListMembersRequest(segment_id="buyers", page_size=3, page_token=token)
+            request = ListMembersRequest(segment_id="buyers", page_size=3, page_token=token)
             answer = await stub.ListMembers(request)
             seen += [m.profile_id for m in answer.memberships]
             token = answer.next_page_token
@@ -243,14 +263,14 @@ async def test_members_are_paged_while_they_change(world: World, stub: Any) -> N
 @pytest.mark.parametrize(
     "request_",
     [
-        pb.ListMembersRequest(segment_id="buyers", page_size=-1),
-        pb.ListMembersRequest(segment_id="buyers", page_token="x"),
-        pb.ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("members/buyers", "no UUID")),
-        pb.ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("members/others", "1" * 32)),
+        ListMembersRequest(segment_id="buyers", page_size=-1),
+        ListMembersRequest(segment_id="buyers", page_token="x"),
+        ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("members/buyers", "no UUID")),
+        ListMembersRequest(segment_id="buyers", page_token=rpc.encode_token("members/others", "1" * 32)),
     ],
 )
-async def test_a_wrong_page_is_refused(stub: Any, request_: pb.ListMembersRequest) -> None:
-    await stub.PutSegment(_segment())
+async def test_a_wrong_page_is_refused(stub: Any, request_: ListMembersRequest) -> None:
+    await stub.UpdateSegment(_segment())
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.ListMembers(request_)
@@ -260,6 +280,6 @@ async def test_a_wrong_page_is_refused(stub: Any, request_: pb.ListMembersReques
 @pytest.mark.parametrize("ids", [[], ["x"], [str(n) for n in range(1001)]])
 async def test_memberships_are_asked_for_by_profile_ids(stub: Any, ids: list[str]) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.GetMemberships(pb.GetMembershipsRequest(profile_ids=ids))
+        await stub.GetMemberships(GetMembershipsRequest(profile_ids=ids))
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()

@@ -11,9 +11,10 @@ from libs.errors import Unavailable
 from libs.messaging import Batch, Handler, Record
 from libs.messaging.records import Received
 from libs.messaging.topics import PROFILE_UPDATES
-from services.segment.domain import SegmentDefinition, State
-from services.segment.evaluation import Plan
-from services.segment.repository import Cache, Plans, SqlDefinitions, SqlStates
+from services.segment.definitions.sql import all_segments
+from services.segment.membership.model import Plan, State
+from services.segment.membership.sql import Cache, Plans, SqlStates
+from services.segment.triggers.sql import all_triggers
 from tessera.profile.v1 import profile_events_pb2
 from tessera.segment.v1 import segment_events_pb2
 from tests.integration.messaging.harness import running, until
@@ -75,7 +76,7 @@ async def test_a_backfill_meets_the_stream(world: World) -> None:
         await world.settled()
 
         async def active() -> bool:
-            return all(segment.active for segment in await world.definitions.segments())
+            return all(segment.active for segment in await world.segments.page("", 100))
 
         await until(active, 10, "all segments are active")
     model = Followed(SEGMENTS, {})
@@ -142,8 +143,8 @@ async def test_a_state_replaces_nothing_but_the_one_it_was_computed_from(world: 
     person = person_in(0)
     async with world.database.begin() as first, world.database.begin() as second:
         mine, theirs = (SqlStates(connection, Cache(), PARTITIONS) for connection in (first, second))
-        my_state = (await mine.load([person]))[person]
-        their_state = (await theirs.load([person]))[person]
+        my_state = (await mine.load([person])).states[person]
+        their_state = (await theirs.load([person])).states[person]
         await mine.save([my_state], [])
         waiting = asyncio.create_task(theirs.save([their_state], []))
         await first.execute("commit")
@@ -331,7 +332,7 @@ async def test_a_deleted_segment_is_left_by_its_members(world: World) -> None:
         await world.profile.tell_time(START)
         await world.profile.happen(person, event("Order", START - DAY))
         await world.settled()
-        await world.definitions.delete_segment("buyers")
+        await world.segments.delete("buyers", 1)
         await world.define("recent", 'events("Order").within("1h").count() > 0')
         await world.settled()
     left = {t.definition_id: (t.exit_reason, micros(t.time)) for t in await world.transitions(EXITED)}
@@ -345,13 +346,12 @@ async def test_a_deleted_segment_is_left_by_its_members(world: World) -> None:
 async def test_a_trigger_defined_during_a_wait_fires_with_its_event(world: World) -> None:
     await world.define("carts", 'events("Cart").count() > 0')
     person, past = person_in(0), person_in(1)
-    later = SqlDefinitions(world.database, PARTITIONS, lambda: START / SECOND + 1800)
     async with running(world.consumer()):
         await world.profile.tell_time(START)
         await world.profile.happen(person, event("Cart", START, item="shoe"))
         await world.profile.happen(past, event("Cart", START - HOUR, item="hat"))
         await world.settled()
-        world.definitions = later
+        world.clock = lambda: START / SECOND + 1800
         await world.define_trigger("cart", "Cart", ["Order"], HOUR)
         await world.settled()
         await world.profile.tell_time(START + 2 * HOUR)
@@ -365,7 +365,7 @@ async def test_a_trigger_defined_during_a_wait_fires_with_its_event(world: World
 async def test_more_timers_than_a_portion_fire_at_one_clock(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.segment.handlers.following.DUE_AT_ONCE", 7)
+    monkeypatch.setattr("services.segment.membership.use_cases.DUE_AT_ONCE", 7)
     await world.define("recent", 'events("View").within("1h").count() > 0')
     people = [person_in(index, number) for index in range(PARTITIONS) for number in range(1, 11)]
     async with running(world.consumer()):
@@ -384,10 +384,10 @@ async def test_more_timers_than_a_portion_fire_at_one_clock(
 async def test_a_worker_with_older_definitions_writes_nothing(world: World) -> None:
     await world.define("buyers", 'events("Order").count() > 0')
     person = person_in(0)
-    old = await Plans(world.database).load()
+    old = await world.plans.load()
     handler = world.handler()
     await _handle(world, handler, 0, clock_record(START, 0))
-    await world.definitions.put_segment(SegmentDefinition("lookers", "", 'events("View").count() > 0'))
+    await world.define("lookers", 'events("View").count() > 0')
     await world.profile.happen(person, event("View", START))
     await _handle(world, handler, 0, record_of(world.profile.histories[person][0]))
 
@@ -395,7 +395,7 @@ async def test_a_worker_with_older_definitions_writes_nothing(world: World) -> N
         async def newest(self, connection: Connection) -> Plan:
             return old
 
-    lagging = world.handler(Lagging(world.database))
+    lagging = world.handler(Lagging(world.database, all_segments, all_triggers, PARTITIONS))
     await world.profile.happen(person, event("Order", START))
 
     with pytest.raises(Unavailable):

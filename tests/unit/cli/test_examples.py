@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 
 from cli.definitions import load
 from tessera.render.v1.campaign_pb2 import Campaign
-from tessera.segment.v1.segment_pb2 import Segment, Trigger
+from tessera.segment.v1.segment_pb2 import Segment
+from tessera.segment.v1.trigger_pb2 import Trigger
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SHOPS = ["shop", "online-retail"]

@@ -1,10 +1,12 @@
 """The model's steps as segment reads them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
 import orjson
 
-from services.segment.domain import Fact, Occurrence, State, Update
+from services.segment.membership.model import Fact, Occurrence, State, Update, origin_of
 from tests.model.facts import Said
 from tests.model.following import Step
 
@@ -18,7 +20,15 @@ def update_of(step: Step) -> Update:
         more=step.more,
         merged_into=step.merged_into,
         occurrences=tuple(
-            Occurrence(e.event_id, e.known_as, e.time, orjson.dumps(dict(e.properties))) for e in step.events
+            Occurrence(
+                e.event_id,
+                e.known_as,
+                e.time,
+                orjson.dumps(dict(e.properties)),
+                e.received,
+                origin_of(e.trusted, 0),
+            )
+            for e in step.events
         ),
         traits=_facts(step.traits),
         consent=_facts(step.consent),
@@ -29,15 +39,26 @@ def _facts(changes: Iterable[tuple[str, Said]]) -> tuple[tuple[str, Fact], ...]:
     return tuple((name, Fact(said.value, said.time, said.event_id)) for name, said in changes)
 
 
-def by_profile(updates: Iterable[Update]) -> dict[str, list[Update]]:
+T = TypeVar("T")
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def by_profile(updates: Iterable[Update]) -> dict[str, list[Callable[[], Update]]]:
     """A batch as the follower takes it."""
-    found: dict[str, list[Update]] = {}
+    found: dict[str, list[Callable[[], Update]]] = {}
     for update in updates:
-        found.setdefault(update.profile_id, []).append(update)
+        found.setdefault(update.profile_id, []).append(partial(_same, update))
     return found
 
 
 def essence(state: State) -> dict[str, object]:
     """What must be the same however a state came about: all but when and why somebody was told to enter."""
-    fields = "plan as_of first traits consent series merged_into waiting due window_end fold_at".split()
-    return {"members": state.memberships.keys(), **{name: getattr(state, name) for name in fields}}
+    fields = "plan as_of first traits consent merged_into waiting due window_end fold_at".split()
+    return {
+        "members": state.memberships.keys(),
+        "series": {series_id: series.undivided() for series_id, series in state.series.items()},
+        **{name: getattr(state, name) for name in fields},
+    }

@@ -11,17 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.expressions import Series
-from services.segment.domain import (
+from services.segment.definitions.model import SegmentDefinition
+from services.segment.membership.model import (
     ExitReason,
     Membership,
-    SegmentDefinition,
+    Plan,
     State,
+    TrackedSeries,
+    TrackedTrait,
     Transition,
     TransitionKind,
-    TriggerDefinition,
+    needed_series,
+    needed_traits,
 )
-from services.segment.evaluation import Plan, TrackedSeries, needed_series
-from services.segment.handlers import Follower
+from services.segment.membership.use_cases import Follower
+from services.segment.triggers.model import TriggerDefinition
 from tests.model.definitions import SEGMENTS, TRIGGERS
 from tests.model.following import Change, Followed, Step
 from tests.model.lives import Lives
@@ -53,7 +57,7 @@ def definitions() -> tuple[list[SegmentDefinition], list[TriggerDefinition]]:
 @pytest.fixture(autouse=True)
 def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch here has few people: even so it shall be taken in portions."""
-    monkeypatch.setattr("services.segment.handlers.following.BROUGHT_AT_ONCE", 3)
+    monkeypatch.setattr("services.segment.membership.use_cases.ADVANCED_AT_ONCE", 3)
 
 
 class World:
@@ -214,6 +218,7 @@ class Changing(World):
         self.defined: dict[str, SegmentDefinition] = {}
         self.triggers: dict[str, TriggerDefinition] = {}
         self.tracked: dict[Series, TrackedSeries] = {}
+        self.traits: dict[str, TrackedTrait] = {}
         self.model = Followed({}, {})
         self.plan = Plan(0, [], [], [])
 
@@ -246,7 +251,9 @@ class Changing(World):
                 self.tracked[series] = TrackedSeries(self.random.getrandbits(31), series, keep, version)
             elif old.keep < keep:
                 self.tracked[series] = TrackedSeries(old.series_id, series, keep, version)
-        self.plan = Plan(version, segments, triggers, list(self.tracked.values()))
+        names = needed_traits(segments, triggers)
+        self.traits = {name: self.traits.get(name) or TrackedTrait(name, version) for name in names}
+        self.plan = Plan(version, segments, triggers, list(self.tracked.values()), list(self.traits.values()))
 
     def _compare(self, changes: Sequence[Change], transitions: Sequence[Transition]) -> None:
         """When which portion is brought up to date is chance: the end is compared instead."""

@@ -6,20 +6,26 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
-from services.segment import convert
-from services.segment.domain import (
+from services.segment.definitions.model import SegmentDefinition
+from services.segment.membership import use_cases as following
+from services.segment.membership.model import (
     Fact,
+    Key,
     Occurrence,
-    SegmentDefinition,
+    Plan,
     State,
+    TrackedSeries,
+    TrackedTrait,
     Transition,
     TransitionKind,
-    TriggerDefinition,
     Update,
+    needed_series,
+    needed_traits,
 )
-from services.segment.evaluation import Key, Plan, TrackedSeries, needed_series
-from services.segment.evaluation import plan as evaluation
-from services.segment.handlers import Follower, following
+from services.segment.membership.model import plan as evaluation
+from services.segment.membership.use_cases import Follower
+from services.segment.membership.wire import update_of
+from services.segment.triggers.model import TriggerDefinition
 from tessera.profile.v1.profile_events_pb2 import ConsentChange, ProfileUpdated
 from tessera.profile.v1.profile_pb2 import Consent, ConsentProof
 from tests.builders import collected
@@ -42,6 +48,7 @@ def plan_of(
         segments,
         triggers,
         [TrackedSeries(number, series, keep, since) for number, (series, keep) in enumerate(needed.items())],
+        [TrackedTrait(name, since) for name in needed_traits(segments, triggers)],
     )
 
 
@@ -80,7 +87,7 @@ class Streamed:
         return portions
 
     async def state(self, id_: str) -> State:
-        return (await self.states.load([id_]))[id_]
+        return (await self.states.load([id_])).states[id_]
 
     def told(self, kind: TransitionKind) -> list[tuple[str, int]]:
         return [(t.definition_id, t.time) for t in self.transitions if t.kind is kind]
@@ -175,7 +182,7 @@ async def test_consent_counts_from_the_event_that_said_so_whatever_comes_with_it
         for number, step in enumerate(steps, 1)
     ]
     await streamed.at(START)
-    await streamed.follow([convert.update_of_pb(update) for update in updates], START + 3 * HOUR)
+    await streamed.follow([update_of(update) for update in updates], START + 3 * HOUR)
 
     assert [("mail", START + HOUR // 2)] == streamed.told(TransitionKind.ENTERED)
     assert [("view", START + HOUR)] == streamed.told(TransitionKind.TRIGGERED)
@@ -187,7 +194,7 @@ async def test_a_trait_that_is_said_again_has_held_since_it_was_said_first() -> 
     for number, at in enumerate((START - 5 * DAY, START - SECOND), 1):
         said = Fact("gold", at, number.to_bytes(16, "big"))
         await streamed.happen(ADA, event(number, "Identified", at), traits=(("plan", said),))
-    streamed.plan = plan_of({"gold": 'traits.plan == "gold"'}, version=2)
+    streamed.plan = plan_of({"gold": 'traits.plan == "gold"'}, version=2, since=2)
     await streamed.follower().catch_up([0], 10)
     state = await streamed.state(ADA)
 
@@ -307,7 +314,7 @@ async def test_a_wait_that_was_over_before_its_new_trigger_was_taken_up_fires() 
     for id_ in (ADA, BOB):
         await streamed.happen(id_, event(3, "View", START + 2 * HOUR))
     cart = TriggerDefinition("cart", "", "Cart", ("Order",), HOUR, "", 1, 2, START + HOUR // 2)
-    streamed.plan = plan_of(rules, [cart], version=2)
+    streamed.plan = plan_of(rules, [cart], version=2, since=2)
     caught_up = await streamed.follower().catch_up([0], 10)
 
     assert caught_up is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 from cli.commands.keys import permissions
 from libs.errors import TesseraError
 from libs.rpc.paging import InvalidPageToken
-from services.segment.handlers import InvalidExpression
+from services.segment.model import InvalidExpression
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "grpc.md").read_text()
 

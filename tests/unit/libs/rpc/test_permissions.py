@@ -29,7 +29,7 @@ from tessera.render.v1 import (
     preview_service_pb2,
     template_service_pb2,
 )
-from tessera.segment.v1 import segment_service_pb2
+from tessera.segment.v1 import membership_service_pb2, segment_service_pb2, trigger_service_pb2
 from tests.unit.libs.rpc.conftest import KEYS, api_keys
 
 DIGEST = hashlib.sha256(b"secret").hexdigest()
@@ -170,7 +170,9 @@ def test_every_method_of_the_contracts_names_a_permission() -> None:
         ingest_service_pb2,
         profile_service_pb2,
         history_service_pb2,
+        membership_service_pb2,
         segment_service_pb2,
+        trigger_service_pb2,
         recommend_service_pb2,
         campaign_service_pb2,
         delivery_service_pb2,

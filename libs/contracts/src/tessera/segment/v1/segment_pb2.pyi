@@ -5,7 +5,6 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -21,33 +20,33 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _SegmentState:
+class _DefinitionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _SegmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SegmentState.ValueType], _builtins.type):
+class _DefinitionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DefinitionState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    SEGMENT_STATE_UNSPECIFIED: _SegmentState.ValueType  # 0
+    DEFINITION_STATE_UNSPECIFIED: _DefinitionState.ValueType  # 0
     """Not set."""
-    SEGMENT_STATE_BUILDING: _SegmentState.ValueType  # 1
+    DEFINITION_STATE_BUILDING: _DefinitionState.ValueType  # 1
     """Histories are being read; memberships appear as they are computed."""
-    SEGMENT_STATE_ACTIVE: _SegmentState.ValueType  # 2
+    DEFINITION_STATE_ACTIVE: _DefinitionState.ValueType  # 2
     """Complete and kept exact."""
 
-class SegmentState(_SegmentState, metaclass=_SegmentStateEnumTypeWrapper):
+class DefinitionState(_DefinitionState, metaclass=_DefinitionStateEnumTypeWrapper):
     """How far a definition has been computed."""
 
-SEGMENT_STATE_UNSPECIFIED: SegmentState.ValueType  # 0
+DEFINITION_STATE_UNSPECIFIED: DefinitionState.ValueType  # 0
 """Not set."""
-SEGMENT_STATE_BUILDING: SegmentState.ValueType  # 1
+DEFINITION_STATE_BUILDING: DefinitionState.ValueType  # 1
 """Histories are being read; memberships appear as they are computed."""
-SEGMENT_STATE_ACTIVE: SegmentState.ValueType  # 2
+DEFINITION_STATE_ACTIVE: DefinitionState.ValueType  # 2
 """Complete and kept exact."""
-Global___SegmentState: _TypeAlias = SegmentState  # noqa: Y015
+Global___DefinitionState: _TypeAlias = DefinitionState  # noqa: Y015
 
 @_typing.final
 class Segment(_message.Message):
-    """People for whom an expression is true."""
+    """People for whom a rule is true."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -58,24 +57,34 @@ class Segment(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     MEMBER_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
     display_name: _builtins.str
     """For people to read; at most 200 characters."""
     expression: _builtins.str
-    """The rule, in the Common Expression Language over `traits`, `consent` and `events("Name")`,
+    """In the Common Expression Language over `traits`, `consent` and `events("Name")`,
     such as `events("Order Completed").within("30d").count() > 3 && traits.country == "France"`.
     At most 10,000 characters. docs/expressions.md is the reference.
     """
     version: _builtins.int
-    """1, 2, 3 …: the version of the definition."""
-    state: Global___SegmentState.ValueType
-    """Whether the memberships are complete."""
+    """1, 2, 3 …: counts every change of the definition, a new name too. Set by the server."""
+    state: Global___DefinitionState.ValueType
+    """Whether the memberships are complete. Set by the server."""
     member_count: _builtins.int
-    """How many people are in it now."""
+    """How many people are in it now. Set by the server."""
+    etag: _builtins.str
+    """Another one after every change: sent with an update or a deletion, those fail where the segment has
+    changed since it was read. Set by the server.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """When it was created. Set by the server."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last changed. Set by the server."""
 
     def __init__(
         self,
@@ -84,110 +93,96 @@ class Segment(_message.Message):
         display_name: _builtins.str = ...,
         expression: _builtins.str = ...,
         version: _builtins.int = ...,
-        state: Global___SegmentState.ValueType = ...,
+        state: Global___DefinitionState.ValueType = ...,
         member_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expression", b"expression", "rule", b"rule", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expression", b"expression", "member_count", b"member_count", "segment_id", b"segment_id", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "expression", b"expression", "member_count", b"member_count", "rule", b"rule", "segment_id", b"segment_id", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_rule: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
+    _WhichOneofArgType_rule: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_rule) -> _WhichOneofReturnType_rule | None: ...
 
 Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
 @_typing.final
-class Trigger(_message.Message):
-    """Something that did not happen: an event that was not followed by another within a delay."""
+class SegmentVersion(_message.Message):
+    """One version of a segment, as it was."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TRIGGER_ID_FIELD_NUMBER: _builtins.int
-    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
-    EVENT_NAME_FIELD_NUMBER: _builtins.int
-    UNLESS_EVENT_NAMES_FIELD_NUMBER: _builtins.int
-    DELAY_FIELD_NUMBER: _builtins.int
-    CONDITION_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
-    trigger_id: _builtins.str
-    """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
-    display_name: _builtins.str
-    """For people to read; at most 200 characters."""
-    event_name: _builtins.str
-    """The event that starts the wait, such as `Product Added`; each one starts it anew."""
-    condition: _builtins.str
-    """A segment expression that must hold when the wait is over; empty for everybody."""
     version: _builtins.int
-    """1, 2, 3 …: the version of the definition."""
-    state: Global___SegmentState.ValueType
-    """Whether all histories have been read."""
-    @_builtins.property
-    def unless_event_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The events that end the wait, such as `Order Completed`."""
-
-    @_builtins.property
-    def delay(self) -> _duration_pb2.Duration:
-        """How long to wait: from 1 second to 30 days."""
-
+    """1, 2, 3 …"""
+    display_name: _builtins.str
+    """For people to read."""
+    expression: _builtins.str
+    """The expression."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """When it became the segment's definition."""
 
     def __init__(
         self,
         *,
-        trigger_id: _builtins.str = ...,
-        display_name: _builtins.str = ...,
-        event_name: _builtins.str = ...,
-        unless_event_names: _abc.Iterable[_builtins.str] | None = ...,
-        delay: _duration_pb2.Duration | None = ...,
-        condition: _builtins.str = ...,
         version: _builtins.int = ...,
-        state: Global___SegmentState.ValueType = ...,
+        display_name: _builtins.str = ...,
+        expression: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delay", b"delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expression", b"expression", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "create_time", b"create_time", "delay", b"delay", "display_name", b"display_name", "event_name", b"event_name", "state", b"state", "trigger_id", b"trigger_id", "unless_event_names", b"unless_event_names", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expression", b"expression", "rule", b"rule", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_rule: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
+    _WhichOneofArgType_rule: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_rule) -> _WhichOneofReturnType_rule | None: ...
 
-Global___Trigger: _TypeAlias = Trigger  # noqa: Y015
+Global___SegmentVersion: _TypeAlias = SegmentVersion  # noqa: Y015
 
 @_typing.final
-class Membership(_message.Message):
-    """A person in a segment."""
+class Warning(_message.Message):
+    """Something in a definition that is allowed, and probably not what was meant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SEGMENT_ID_FIELD_NUMBER: _builtins.int
-    PROFILE_ID_FIELD_NUMBER: _builtins.int
-    ENTER_TIME_FIELD_NUMBER: _builtins.int
-    CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
-    segment_id: _builtins.str
-    """The segment."""
-    profile_id: _builtins.str
-    """The person."""
-    cause_event_id: _builtins.bytes
-    """The event that decided it; empty where time alone did, or the event is too old to be known."""
+    FIELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field that it stands in, such as `segment.expression`."""
+    reason: _builtins.str
+    """A stable word for programs: `EVENT_NEVER_SEEN`."""
+    message: _builtins.str
+    """A sentence for people."""
+    name: _builtins.str
+    """The name that it is about, such as that of an event."""
     @_builtins.property
-    def enter_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when it has been true, by the times of the events."""
+    def nearest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names that are known and nearest to it, best first; three at most."""
 
     def __init__(
         self,
         *,
-        segment_id: _builtins.str = ...,
-        profile_id: _builtins.str = ...,
-        enter_time: _timestamp_pb2.Timestamp | None = ...,
-        cause_event_id: _builtins.bytes = ...,
+        field: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        name: _builtins.str = ...,
+        nearest: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enter_time", b"enter_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "enter_time", b"enter_time", "profile_id", b"profile_id", "segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "name", b"name", "nearest", b"nearest", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Membership: _TypeAlias = Membership  # noqa: Y015
+Global___Warning: _TypeAlias = Warning  # noqa: Y015

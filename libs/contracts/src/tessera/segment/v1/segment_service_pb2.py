@@ -22,71 +22,54 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 from tessera.segment.v1 import segment_pb2 as tessera_dot_segment_dot_v1_dot_segment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/segment/v1/segment_service.proto\x12\x12tessera.segment.v1\x1a tessera/options/v1/options.proto\x1a tessera/segment/v1/segment.proto\"A\n\x11PutSegmentRequest\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\"B\n\x12PutSegmentResponse\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\"\'\n\x11GetSegmentRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\"B\n\x12GetSegmentResponse\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\"\x15\n\x13ListSegmentsRequest\"E\n\x14ListSegmentsResponse\x12-\n\x08segments\x18\x01 \x03(\x0b\x32\x1b.tessera.segment.v1.Segment\"*\n\x14\x44\x65leteSegmentRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSegmentResponse\"O\n\x12ListMembersRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x13ListMembersResponse\x12\x33\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x1e.tessera.segment.v1.Membership\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x15GetMembershipsRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"M\n\x16GetMembershipsResponse\x12\x33\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x1e.tessera.segment.v1.Membership\"A\n\x11PutTriggerRequest\x12,\n\x07trigger\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Trigger\"B\n\x12PutTriggerResponse\x12,\n\x07trigger\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Trigger\"\x15\n\x13ListTriggersRequest\"E\n\x14ListTriggersResponse\x12-\n\x08triggers\x18\x01 \x03(\x0b\x32\x1b.tessera.segment.v1.Trigger\"*\n\x14\x44\x65leteTriggerRequest\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteTriggerResponse2\xa8\x08\n\x0eSegmentService\x12n\n\nPutSegment\x12%.tessera.segment.v1.PutSegmentRequest\x1a&.tessera.segment.v1.PutSegmentResponse\"\x11\xaa\xbb\x18\rsegment.write\x12m\n\nGetSegment\x12%.tessera.segment.v1.GetSegmentRequest\x1a&.tessera.segment.v1.GetSegmentResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12s\n\x0cListSegments\x12\'.tessera.segment.v1.ListSegmentsRequest\x1a(.tessera.segment.v1.ListSegmentsResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12w\n\rDeleteSegment\x12(.tessera.segment.v1.DeleteSegmentRequest\x1a).tessera.segment.v1.DeleteSegmentResponse\"\x11\xaa\xbb\x18\rsegment.write\x12p\n\x0bListMembers\x12&.tessera.segment.v1.ListMembersRequest\x1a\'.tessera.segment.v1.ListMembersResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12y\n\x0eGetMemberships\x12).tessera.segment.v1.GetMembershipsRequest\x1a*.tessera.segment.v1.GetMembershipsResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12n\n\nPutTrigger\x12%.tessera.segment.v1.PutTriggerRequest\x1a&.tessera.segment.v1.PutTriggerResponse\"\x11\xaa\xbb\x18\rsegment.write\x12s\n\x0cListTriggers\x12\'.tessera.segment.v1.ListTriggersRequest\x1a(.tessera.segment.v1.ListTriggersResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12w\n\rDeleteTrigger\x12(.tessera.segment.v1.DeleteTriggerRequest\x1a).tessera.segment.v1.DeleteTriggerResponse\"\x11\xaa\xbb\x18\rsegment.writeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/segment/v1/segment_service.proto\x12\x12tessera.segment.v1\x1a google/protobuf/field_mask.proto\x1a tessera/options/v1/options.proto\x1a tessera/segment/v1/segment.proto\"o\n\x14\x43reateSegmentRequest\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"t\n\x15\x43reateSegmentResponse\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\x12-\n\x08warnings\x18\x02 \x03(\x0b\x32\x1b.tessera.segment.v1.Warning\"\'\n\x11GetSegmentRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\"B\n\x12GetSegmentResponse\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\"<\n\x13ListSegmentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x14ListSegmentsResponse\x12-\n\x08segments\x18\x01 \x03(\x0b\x32\x1b.tessera.segment.v1.Segment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa3\x01\n\x14UpdateSegmentRequest\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"t\n\x15UpdateSegmentResponse\x12,\n\x07segment\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Segment\x12-\n\x08warnings\x18\x02 \x03(\x0b\x32\x1b.tessera.segment.v1.Warning\"O\n\x14\x44\x65leteSegmentRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\"\x17\n\x15\x44\x65leteSegmentResponse\"W\n\x1aListSegmentVersionsRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"l\n\x1bListSegmentVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".tessera.segment.v1.SegmentVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xea\x05\n\x0eSegmentService\x12w\n\rCreateSegment\x12(.tessera.segment.v1.CreateSegmentRequest\x1a).tessera.segment.v1.CreateSegmentResponse\"\x11\xaa\xbb\x18\rsegment.write\x12m\n\nGetSegment\x12%.tessera.segment.v1.GetSegmentRequest\x1a&.tessera.segment.v1.GetSegmentResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12s\n\x0cListSegments\x12\'.tessera.segment.v1.ListSegmentsRequest\x1a(.tessera.segment.v1.ListSegmentsResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12w\n\rUpdateSegment\x12(.tessera.segment.v1.UpdateSegmentRequest\x1a).tessera.segment.v1.UpdateSegmentResponse\"\x11\xaa\xbb\x18\rsegment.write\x12w\n\rDeleteSegment\x12(.tessera.segment.v1.DeleteSegmentRequest\x1a).tessera.segment.v1.DeleteSegmentResponse\"\x11\xaa\xbb\x18\rsegment.write\x12\x88\x01\n\x13ListSegmentVersions\x12..tessera.segment.v1.ListSegmentVersionsRequest\x1a/.tessera.segment.v1.ListSegmentVersionsResponse\"\x10\xaa\xbb\x18\x0csegment.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.segment.v1.segment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['PutSegment']._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['PutSegment']._serialized_options = b'\252\273\030\rsegment.write'
+  _globals['_SEGMENTSERVICE'].methods_by_name['CreateSegment']._loaded_options = None
+  _globals['_SEGMENTSERVICE'].methods_by_name['CreateSegment']._serialized_options = b'\252\273\030\rsegment.write'
   _globals['_SEGMENTSERVICE'].methods_by_name['GetSegment']._loaded_options = None
   _globals['_SEGMENTSERVICE'].methods_by_name['GetSegment']._serialized_options = b'\252\273\030\014segment.read'
   _globals['_SEGMENTSERVICE'].methods_by_name['ListSegments']._loaded_options = None
   _globals['_SEGMENTSERVICE'].methods_by_name['ListSegments']._serialized_options = b'\252\273\030\014segment.read'
+  _globals['_SEGMENTSERVICE'].methods_by_name['UpdateSegment']._loaded_options = None
+  _globals['_SEGMENTSERVICE'].methods_by_name['UpdateSegment']._serialized_options = b'\252\273\030\rsegment.write'
   _globals['_SEGMENTSERVICE'].methods_by_name['DeleteSegment']._loaded_options = None
   _globals['_SEGMENTSERVICE'].methods_by_name['DeleteSegment']._serialized_options = b'\252\273\030\rsegment.write'
-  _globals['_SEGMENTSERVICE'].methods_by_name['ListMembers']._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\252\273\030\014segment.read'
-  _globals['_SEGMENTSERVICE'].methods_by_name['GetMemberships']._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['GetMemberships']._serialized_options = b'\252\273\030\014segment.read'
-  _globals['_SEGMENTSERVICE'].methods_by_name['PutTrigger']._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['PutTrigger']._serialized_options = b'\252\273\030\rsegment.write'
-  _globals['_SEGMENTSERVICE'].methods_by_name['ListTriggers']._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['ListTriggers']._serialized_options = b'\252\273\030\014segment.read'
-  _globals['_SEGMENTSERVICE'].methods_by_name['DeleteTrigger']._loaded_options = None
-  _globals['_SEGMENTSERVICE'].methods_by_name['DeleteTrigger']._serialized_options = b'\252\273\030\rsegment.write'
-  _globals['_PUTSEGMENTREQUEST']._serialized_start=132
-  _globals['_PUTSEGMENTREQUEST']._serialized_end=197
-  _globals['_PUTSEGMENTRESPONSE']._serialized_start=199
-  _globals['_PUTSEGMENTRESPONSE']._serialized_end=265
-  _globals['_GETSEGMENTREQUEST']._serialized_start=267
-  _globals['_GETSEGMENTREQUEST']._serialized_end=306
-  _globals['_GETSEGMENTRESPONSE']._serialized_start=308
-  _globals['_GETSEGMENTRESPONSE']._serialized_end=374
-  _globals['_LISTSEGMENTSREQUEST']._serialized_start=376
-  _globals['_LISTSEGMENTSREQUEST']._serialized_end=397
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_start=399
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=468
-  _globals['_DELETESEGMENTREQUEST']._serialized_start=470
-  _globals['_DELETESEGMENTREQUEST']._serialized_end=512
-  _globals['_DELETESEGMENTRESPONSE']._serialized_start=514
-  _globals['_DELETESEGMENTRESPONSE']._serialized_end=537
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=539
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=618
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=620
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=719
-  _globals['_GETMEMBERSHIPSREQUEST']._serialized_start=721
-  _globals['_GETMEMBERSHIPSREQUEST']._serialized_end=765
-  _globals['_GETMEMBERSHIPSRESPONSE']._serialized_start=767
-  _globals['_GETMEMBERSHIPSRESPONSE']._serialized_end=844
-  _globals['_PUTTRIGGERREQUEST']._serialized_start=846
-  _globals['_PUTTRIGGERREQUEST']._serialized_end=911
-  _globals['_PUTTRIGGERRESPONSE']._serialized_start=913
-  _globals['_PUTTRIGGERRESPONSE']._serialized_end=979
-  _globals['_LISTTRIGGERSREQUEST']._serialized_start=981
-  _globals['_LISTTRIGGERSREQUEST']._serialized_end=1002
-  _globals['_LISTTRIGGERSRESPONSE']._serialized_start=1004
-  _globals['_LISTTRIGGERSRESPONSE']._serialized_end=1073
-  _globals['_DELETETRIGGERREQUEST']._serialized_start=1075
-  _globals['_DELETETRIGGERREQUEST']._serialized_end=1117
-  _globals['_DELETETRIGGERRESPONSE']._serialized_start=1119
-  _globals['_DELETETRIGGERRESPONSE']._serialized_end=1142
-  _globals['_SEGMENTSERVICE']._serialized_start=1145
-  _globals['_SEGMENTSERVICE']._serialized_end=2209
+  _globals['_SEGMENTSERVICE'].methods_by_name['ListSegmentVersions']._loaded_options = None
+  _globals['_SEGMENTSERVICE'].methods_by_name['ListSegmentVersions']._serialized_options = b'\252\273\030\014segment.read'
+  _globals['_CREATESEGMENTREQUEST']._serialized_start=166
+  _globals['_CREATESEGMENTREQUEST']._serialized_end=277
+  _globals['_CREATESEGMENTRESPONSE']._serialized_start=279
+  _globals['_CREATESEGMENTRESPONSE']._serialized_end=395
+  _globals['_GETSEGMENTREQUEST']._serialized_start=397
+  _globals['_GETSEGMENTREQUEST']._serialized_end=436
+  _globals['_GETSEGMENTRESPONSE']._serialized_start=438
+  _globals['_GETSEGMENTRESPONSE']._serialized_end=504
+  _globals['_LISTSEGMENTSREQUEST']._serialized_start=506
+  _globals['_LISTSEGMENTSREQUEST']._serialized_end=566
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_start=568
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=662
+  _globals['_UPDATESEGMENTREQUEST']._serialized_start=665
+  _globals['_UPDATESEGMENTREQUEST']._serialized_end=828
+  _globals['_UPDATESEGMENTRESPONSE']._serialized_start=830
+  _globals['_UPDATESEGMENTRESPONSE']._serialized_end=946
+  _globals['_DELETESEGMENTREQUEST']._serialized_start=948
+  _globals['_DELETESEGMENTREQUEST']._serialized_end=1027
+  _globals['_DELETESEGMENTRESPONSE']._serialized_start=1029
+  _globals['_DELETESEGMENTRESPONSE']._serialized_end=1052
+  _globals['_LISTSEGMENTVERSIONSREQUEST']._serialized_start=1054
+  _globals['_LISTSEGMENTVERSIONSREQUEST']._serialized_end=1141
+  _globals['_LISTSEGMENTVERSIONSRESPONSE']._serialized_start=1143
+  _globals['_LISTSEGMENTVERSIONSRESPONSE']._serialized_end=1251
+  _globals['_SEGMENTSERVICE']._serialized_start=1254
+  _globals['_SEGMENTSERVICE']._serialized_end=2000
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from tessera.segment.v1 import segment_pb2 as _segment_pb2
@@ -20,52 +21,68 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class PutSegmentRequest(_message.Message):
-    """A segment to create or change."""
+class CreateSegmentRequest(_message.Message):
+    """A segment to create."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any text of the caller's, at most 100 characters: the same request again, after an answer that was
+    lost, answers with what the first one made.
+    """
+    validate_only: _builtins.bool
+    """Check it, and change nothing."""
     @_builtins.property
     def segment(self) -> _segment_pb2.Segment:
-        """Its id, display name and expression."""
+        """Its id and definition."""
 
     def __init__(
         self,
         *,
         segment: _segment_pb2.Segment | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "segment", b"segment", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutSegmentRequest: _TypeAlias = PutSegmentRequest  # noqa: Y015
+Global___CreateSegmentRequest: _TypeAlias = CreateSegmentRequest  # noqa: Y015
 
 @_typing.final
-class PutSegmentResponse(_message.Message):
+class CreateSegmentResponse(_message.Message):
     """The segment as it is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def segment(self) -> _segment_pb2.Segment:
         """With its version and state."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Warning]:
+        """What is allowed, and probably not meant."""
 
     def __init__(
         self,
         *,
         segment: _segment_pb2.Segment | None = ...,
+        warnings: _abc.Iterable[_segment_pb2.Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PutSegmentResponse: _TypeAlias = PutSegmentResponse  # noqa: Y015
+Global___CreateSegmentResponse: _TypeAlias = CreateSegmentResponse  # noqa: Y015
 
 @_typing.final
 class GetSegmentRequest(_message.Message):
@@ -98,7 +115,7 @@ class GetSegmentResponse(_message.Message):
     SEGMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def segment(self) -> _segment_pb2.Segment:
-        """With the number of its members."""
+        """As it is now."""
 
     def __init__(
         self,
@@ -115,16 +132,25 @@ Global___GetSegmentResponse: _TypeAlias = GetSegmentResponse  # noqa: Y015
 
 @_typing.final
 class ListSegmentsRequest(_message.Message):
-    """Asks for all segments."""
+    """A page of segments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The most to return: 50 when unset, 500 at most; a larger value counts as 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first page."""
     def __init__(
         self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,11 +158,14 @@ Global___ListSegmentsRequest: _TypeAlias = ListSegmentsRequest  # noqa: Y015
 
 @_typing.final
 class ListSegmentsResponse(_message.Message):
-    """All segments."""
+    """A page of segments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Segment]:
         """By id."""
@@ -145,14 +174,85 @@ class ListSegmentsResponse(_message.Message):
         self,
         *,
         segments: _abc.Iterable[_segment_pb2.Segment] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segments", b"segments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "segments", b"segments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSegmentsResponse: _TypeAlias = ListSegmentsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateSegmentRequest(_message.Message):
+    """A segment to change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    allow_missing: _builtins.bool
+    """Create it where there is none."""
+    validate_only: _builtins.bool
+    """Check it, and change nothing."""
+    @_builtins.property
+    def segment(self) -> _segment_pb2.Segment:
+        """Its id, and the fields to change; with an etag the update fails where it has another one by now."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to change: some of `display_name`,
+        `expression`. `*` for all of them; those that are set when unset.
+        """
+
+    def __init__(
+        self,
+        *,
+        segment: _segment_pb2.Segment | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        allow_missing: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "segment", b"segment", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSegmentRequest: _TypeAlias = UpdateSegmentRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSegmentResponse(_message.Message):
+    """The segment as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def segment(self) -> _segment_pb2.Segment:
+        """With its version and state."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Warning]:
+        """What is allowed, and probably not meant."""
+
+    def __init__(
+        self,
+        *,
+        segment: _segment_pb2.Segment | None = ...,
+        warnings: _abc.Iterable[_segment_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSegmentResponse: _TypeAlias = UpdateSegmentResponse  # noqa: Y015
 
 @_typing.final
 class DeleteSegmentRequest(_message.Message):
@@ -161,16 +261,24 @@ class DeleteSegmentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Its id."""
+    etag: _builtins.str
+    """Where set, the deletion fails if the segment has another etag."""
+    allow_missing: _builtins.bool
+    """Succeed where there is none."""
     def __init__(
         self,
         *,
         segment_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "etag", b"etag", "segment_id", b"segment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,8 +302,8 @@ class DeleteSegmentResponse(_message.Message):
 Global___DeleteSegmentResponse: _TypeAlias = DeleteSegmentResponse  # noqa: Y015
 
 @_typing.final
-class ListMembersRequest(_message.Message):
-    """A page of members."""
+class ListSegmentVersionsRequest(_message.Message):
+    """A page of a segment's versions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,7 +313,7 @@ class ListMembersRequest(_message.Message):
     segment_id: _builtins.str
     """The segment."""
     page_size: _builtins.int
-    """The most to return: 50 when unset, 1,000 at most; a larger value counts as 1,000."""
+    """The most to return: 50 when unset, 500 at most; a larger value counts as 500."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
     def __init__(
@@ -221,208 +329,32 @@ class ListMembersRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListMembersRequest: _TypeAlias = ListMembersRequest  # noqa: Y015
+Global___ListSegmentVersionsRequest: _TypeAlias = ListSegmentVersionsRequest  # noqa: Y015
 
 @_typing.final
-class ListMembersResponse(_message.Message):
-    """A page of members."""
+class ListSegmentVersionsResponse(_message.Message):
+    """A page of a segment's versions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MEMBERSHIPS_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def memberships(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Membership]:
-        """By profile id."""
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.SegmentVersion]:
+        """Newest first."""
 
     def __init__(
         self,
         *,
-        memberships: _abc.Iterable[_segment_pb2.Membership] | None = ...,
+        versions: _abc.Iterable[_segment_pb2.SegmentVersion] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memberships", b"memberships", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListMembersResponse: _TypeAlias = ListMembersResponse  # noqa: Y015
-
-@_typing.final
-class GetMembershipsRequest(_message.Message):
-    """Names some profiles."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PROFILE_IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def profile_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """From 1 to 1,000 ids."""
-
-    def __init__(
-        self,
-        *,
-        profile_ids: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile_ids", b"profile_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetMembershipsRequest: _TypeAlias = GetMembershipsRequest  # noqa: Y015
-
-@_typing.final
-class GetMembershipsResponse(_message.Message):
-    """The segments of some profiles."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MEMBERSHIPS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def memberships(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Membership]:
-        """By profile id and segment id."""
-
-    def __init__(
-        self,
-        *,
-        memberships: _abc.Iterable[_segment_pb2.Membership] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memberships", b"memberships"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetMembershipsResponse: _TypeAlias = GetMembershipsResponse  # noqa: Y015
-
-@_typing.final
-class PutTriggerRequest(_message.Message):
-    """A trigger to create or change."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TRIGGER_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def trigger(self) -> _segment_pb2.Trigger:
-        """All of it but version and times."""
-
-    def __init__(
-        self,
-        *,
-        trigger: _segment_pb2.Trigger | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PutTriggerRequest: _TypeAlias = PutTriggerRequest  # noqa: Y015
-
-@_typing.final
-class PutTriggerResponse(_message.Message):
-    """The trigger as it is."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TRIGGER_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def trigger(self) -> _segment_pb2.Trigger:
-        """With its version and state."""
-
-    def __init__(
-        self,
-        *,
-        trigger: _segment_pb2.Trigger | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trigger", b"trigger"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PutTriggerResponse: _TypeAlias = PutTriggerResponse  # noqa: Y015
-
-@_typing.final
-class ListTriggersRequest(_message.Message):
-    """Asks for all triggers."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListTriggersRequest: _TypeAlias = ListTriggersRequest  # noqa: Y015
-
-@_typing.final
-class ListTriggersResponse(_message.Message):
-    """All triggers."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TRIGGERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def triggers(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Trigger]:
-        """By id."""
-
-    def __init__(
-        self,
-        *,
-        triggers: _abc.Iterable[_segment_pb2.Trigger] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["triggers", b"triggers"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListTriggersResponse: _TypeAlias = ListTriggersResponse  # noqa: Y015
-
-@_typing.final
-class DeleteTriggerRequest(_message.Message):
-    """Names a trigger."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TRIGGER_ID_FIELD_NUMBER: _builtins.int
-    trigger_id: _builtins.str
-    """Its id."""
-    def __init__(
-        self,
-        *,
-        trigger_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trigger_id", b"trigger_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DeleteTriggerRequest: _TypeAlias = DeleteTriggerRequest  # noqa: Y015
-
-@_typing.final
-class DeleteTriggerResponse(_message.Message):
-    """The trigger is gone."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DeleteTriggerResponse: _TypeAlias = DeleteTriggerResponse  # noqa: Y015
+Global___ListSegmentVersionsResponse: _TypeAlias = ListSegmentVersionsResponse  # noqa: Y015

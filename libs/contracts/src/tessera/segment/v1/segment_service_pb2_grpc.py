@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SegmentServiceStub:
-    """Defines segments and triggers and answers who is in them.
+    """Keeps the definitions of segments.
     """
 
     def __init__(self, channel):
@@ -35,10 +35,10 @@ class SegmentServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.PutSegment = channel.unary_unary(
-                '/tessera.segment.v1.SegmentService/PutSegment',
-                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutSegmentRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutSegmentResponse.FromString,
+        self.CreateSegment = channel.unary_unary(
+                '/tessera.segment.v1.SegmentService/CreateSegment',
+                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.CreateSegmentRequest.SerializeToString,
+                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.CreateSegmentResponse.FromString,
                 _registered_method=True)
         self.GetSegment = channel.unary_unary(
                 '/tessera.segment.v1.SegmentService/GetSegment',
@@ -50,47 +50,32 @@ class SegmentServiceStub:
                 request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentsRequest.SerializeToString,
                 response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentsResponse.FromString,
                 _registered_method=True)
+        self.UpdateSegment = channel.unary_unary(
+                '/tessera.segment.v1.SegmentService/UpdateSegment',
+                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.UpdateSegmentRequest.SerializeToString,
+                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.UpdateSegmentResponse.FromString,
+                _registered_method=True)
         self.DeleteSegment = channel.unary_unary(
                 '/tessera.segment.v1.SegmentService/DeleteSegment',
                 request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteSegmentRequest.SerializeToString,
                 response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteSegmentResponse.FromString,
                 _registered_method=True)
-        self.ListMembers = channel.unary_unary(
-                '/tessera.segment.v1.SegmentService/ListMembers',
-                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListMembersRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListMembersResponse.FromString,
-                _registered_method=True)
-        self.GetMemberships = channel.unary_unary(
-                '/tessera.segment.v1.SegmentService/GetMemberships',
-                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.GetMembershipsRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.GetMembershipsResponse.FromString,
-                _registered_method=True)
-        self.PutTrigger = channel.unary_unary(
-                '/tessera.segment.v1.SegmentService/PutTrigger',
-                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutTriggerRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutTriggerResponse.FromString,
-                _registered_method=True)
-        self.ListTriggers = channel.unary_unary(
-                '/tessera.segment.v1.SegmentService/ListTriggers',
-                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListTriggersRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListTriggersResponse.FromString,
-                _registered_method=True)
-        self.DeleteTrigger = channel.unary_unary(
-                '/tessera.segment.v1.SegmentService/DeleteTrigger',
-                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteTriggerRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteTriggerResponse.FromString,
+        self.ListSegmentVersions = channel.unary_unary(
+                '/tessera.segment.v1.SegmentService/ListSegmentVersions',
+                request_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentVersionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentVersionsResponse.FromString,
                 _registered_method=True)
 
 
 class SegmentServiceServicer:
-    """Defines segments and triggers and answers who is in them.
+    """Keeps the definitions of segments.
     """
 
-    def PutSegment(self, request, context):
-        """Creates a segment, or changes its rule, and starts to compute it over all histories.
-        The same definition again changes nothing.
+    def CreateSegment(self, request, context):
+        """Creates a segment and starts to compute it over all histories.
 
-        Errors: INVALID_ARGUMENT with the place and the reason where the expression can't be understood.
+        Errors: ALREADY_EXISTS; INVALID_ARGUMENT with the field, and the place and the reason where
+        the expression can't be understood.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,52 +89,30 @@ class SegmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSegments(self, request, context):
-        """Lists all segments, by id.
+        """Lists segments, by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSegment(self, request, context):
+        """Changes a segment. What is as it was changes nothing; a new name alone computes nothing anew.
+
+        Errors: NOT_FOUND; ABORTED where it has another etag; INVALID_ARGUMENT as for CreateSegment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSegment(self, request, context):
-        """Deletes a segment; its members leave it. Errors: NOT_FOUND.
+        """Deletes a segment. Errors: NOT_FOUND; ABORTED where it has another etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListMembers(self, request, context):
-        """Lists the members of a segment by profile id. Members that come or go between two pages may or
-        may not be seen; everybody else is seen once. Errors: NOT_FOUND.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetMemberships(self, request, context):
-        """Returns the segments that some profiles are in.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def PutTrigger(self, request, context):
-        """Creates a trigger or changes it. Waits that are over already are not made up for.
-
-        Errors: INVALID_ARGUMENT where the delay or the condition is wrong.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ListTriggers(self, request, context):
-        """Lists all triggers, by id.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DeleteTrigger(self, request, context):
-        """Deletes a trigger. Errors: NOT_FOUND.
+    def ListSegmentVersions(self, request, context):
+        """Lists the versions of a segment, newest first. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,10 +121,10 @@ class SegmentServiceServicer:
 
 def add_SegmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'PutSegment': grpc.unary_unary_rpc_method_handler(
-                    servicer.PutSegment,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutSegmentRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutSegmentResponse.SerializeToString,
+            'CreateSegment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSegment,
+                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.CreateSegmentRequest.FromString,
+                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.CreateSegmentResponse.SerializeToString,
             ),
             'GetSegment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSegment,
@@ -173,35 +136,20 @@ def add_SegmentServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentsRequest.FromString,
                     response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentsResponse.SerializeToString,
             ),
+            'UpdateSegment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSegment,
+                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.UpdateSegmentRequest.FromString,
+                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.UpdateSegmentResponse.SerializeToString,
+            ),
             'DeleteSegment': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSegment,
                     request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteSegmentRequest.FromString,
                     response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteSegmentResponse.SerializeToString,
             ),
-            'ListMembers': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListMembers,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListMembersRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListMembersResponse.SerializeToString,
-            ),
-            'GetMemberships': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetMemberships,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.GetMembershipsRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.GetMembershipsResponse.SerializeToString,
-            ),
-            'PutTrigger': grpc.unary_unary_rpc_method_handler(
-                    servicer.PutTrigger,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutTriggerRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutTriggerResponse.SerializeToString,
-            ),
-            'ListTriggers': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListTriggers,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListTriggersRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListTriggersResponse.SerializeToString,
-            ),
-            'DeleteTrigger': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeleteTrigger,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteTriggerRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteTriggerResponse.SerializeToString,
+            'ListSegmentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSegmentVersions,
+                    request_deserializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentVersionsRequest.FromString,
+                    response_serializer=tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentVersionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -212,11 +160,11 @@ def add_SegmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SegmentService:
-    """Defines segments and triggers and answers who is in them.
+    """Keeps the definitions of segments.
     """
 
     @staticmethod
-    def PutSegment(request,
+    def CreateSegment(request,
             target,
             options=(),
             channel_credentials=None,
@@ -229,9 +177,9 @@ class SegmentService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tessera.segment.v1.SegmentService/PutSegment',
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutSegmentRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutSegmentResponse.FromString,
+            '/tessera.segment.v1.SegmentService/CreateSegment',
+            tessera_dot_segment_dot_v1_dot_segment__service__pb2.CreateSegmentRequest.SerializeToString,
+            tessera_dot_segment_dot_v1_dot_segment__service__pb2.CreateSegmentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -297,6 +245,33 @@ class SegmentService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateSegment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segment.v1.SegmentService/UpdateSegment',
+            tessera_dot_segment_dot_v1_dot_segment__service__pb2.UpdateSegmentRequest.SerializeToString,
+            tessera_dot_segment_dot_v1_dot_segment__service__pb2.UpdateSegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteSegment(request,
             target,
             options=(),
@@ -324,7 +299,7 @@ class SegmentService:
             _registered_method=True)
 
     @staticmethod
-    def ListMembers(request,
+    def ListSegmentVersions(request,
             target,
             options=(),
             channel_credentials=None,
@@ -337,117 +312,9 @@ class SegmentService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tessera.segment.v1.SegmentService/ListMembers',
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListMembersRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListMembersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetMemberships(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.segment.v1.SegmentService/GetMemberships',
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.GetMembershipsRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.GetMembershipsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def PutTrigger(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.segment.v1.SegmentService/PutTrigger',
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutTriggerRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.PutTriggerResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListTriggers(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.segment.v1.SegmentService/ListTriggers',
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListTriggersRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListTriggersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DeleteTrigger(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.segment.v1.SegmentService/DeleteTrigger',
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteTriggerRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_segment__service__pb2.DeleteTriggerResponse.FromString,
+            '/tessera.segment.v1.SegmentService/ListSegmentVersions',
+            tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentVersionsRequest.SerializeToString,
+            tessera_dot_segment_dot_v1_dot_segment__service__pb2.ListSegmentVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,86 +27,70 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SegmentServiceStub:
-    """Defines segments and triggers and answers who is in them."""
+    """Keeps the definitions of segments."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SegmentServiceAsyncStub: ...
-    PutSegment: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.PutSegmentRequest, _segment_service_pb2.PutSegmentResponse]
-    """Creates a segment, or changes its rule, and starts to compute it over all histories.
-    The same definition again changes nothing.
+    CreateSegment: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.CreateSegmentRequest, _segment_service_pb2.CreateSegmentResponse]
+    """Creates a segment and starts to compute it over all histories.
 
-    Errors: INVALID_ARGUMENT with the place and the reason where the expression can't be understood.
+    Errors: ALREADY_EXISTS; INVALID_ARGUMENT with the field, and the place and the reason where
+    the expression can't be understood.
     """
     GetSegment: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.GetSegmentRequest, _segment_service_pb2.GetSegmentResponse]
     """Returns one segment. Errors: NOT_FOUND."""
     ListSegments: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.ListSegmentsRequest, _segment_service_pb2.ListSegmentsResponse]
-    """Lists all segments, by id."""
-    DeleteSegment: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.DeleteSegmentRequest, _segment_service_pb2.DeleteSegmentResponse]
-    """Deletes a segment; its members leave it. Errors: NOT_FOUND."""
-    ListMembers: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.ListMembersRequest, _segment_service_pb2.ListMembersResponse]
-    """Lists the members of a segment by profile id. Members that come or go between two pages may or
-    may not be seen; everybody else is seen once. Errors: NOT_FOUND.
-    """
-    GetMemberships: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.GetMembershipsRequest, _segment_service_pb2.GetMembershipsResponse]
-    """Returns the segments that some profiles are in."""
-    PutTrigger: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.PutTriggerRequest, _segment_service_pb2.PutTriggerResponse]
-    """Creates a trigger or changes it. Waits that are over already are not made up for.
+    """Lists segments, by id."""
+    UpdateSegment: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.UpdateSegmentRequest, _segment_service_pb2.UpdateSegmentResponse]
+    """Changes a segment. What is as it was changes nothing; a new name alone computes nothing anew.
 
-    Errors: INVALID_ARGUMENT where the delay or the condition is wrong.
+    Errors: NOT_FOUND; ABORTED where it has another etag; INVALID_ARGUMENT as for CreateSegment.
     """
-    ListTriggers: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.ListTriggersRequest, _segment_service_pb2.ListTriggersResponse]
-    """Lists all triggers, by id."""
-    DeleteTrigger: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.DeleteTriggerRequest, _segment_service_pb2.DeleteTriggerResponse]
-    """Deletes a trigger. Errors: NOT_FOUND."""
+    DeleteSegment: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.DeleteSegmentRequest, _segment_service_pb2.DeleteSegmentResponse]
+    """Deletes a segment. Errors: NOT_FOUND; ABORTED where it has another etag."""
+    ListSegmentVersions: _grpc.UnaryUnaryMultiCallable[_segment_service_pb2.ListSegmentVersionsRequest, _segment_service_pb2.ListSegmentVersionsResponse]
+    """Lists the versions of a segment, newest first. Errors: NOT_FOUND."""
 
 @_typing.type_check_only
 class SegmentServiceAsyncStub(SegmentServiceStub):
-    """Defines segments and triggers and answers who is in them."""
+    """Keeps the definitions of segments."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    PutSegment: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.PutSegmentRequest, _segment_service_pb2.PutSegmentResponse]  # type: ignore[assignment]
-    """Creates a segment, or changes its rule, and starts to compute it over all histories.
-    The same definition again changes nothing.
+    CreateSegment: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.CreateSegmentRequest, _segment_service_pb2.CreateSegmentResponse]  # type: ignore[assignment]
+    """Creates a segment and starts to compute it over all histories.
 
-    Errors: INVALID_ARGUMENT with the place and the reason where the expression can't be understood.
+    Errors: ALREADY_EXISTS; INVALID_ARGUMENT with the field, and the place and the reason where
+    the expression can't be understood.
     """
     GetSegment: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.GetSegmentRequest, _segment_service_pb2.GetSegmentResponse]  # type: ignore[assignment]
     """Returns one segment. Errors: NOT_FOUND."""
     ListSegments: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.ListSegmentsRequest, _segment_service_pb2.ListSegmentsResponse]  # type: ignore[assignment]
-    """Lists all segments, by id."""
-    DeleteSegment: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.DeleteSegmentRequest, _segment_service_pb2.DeleteSegmentResponse]  # type: ignore[assignment]
-    """Deletes a segment; its members leave it. Errors: NOT_FOUND."""
-    ListMembers: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.ListMembersRequest, _segment_service_pb2.ListMembersResponse]  # type: ignore[assignment]
-    """Lists the members of a segment by profile id. Members that come or go between two pages may or
-    may not be seen; everybody else is seen once. Errors: NOT_FOUND.
-    """
-    GetMemberships: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.GetMembershipsRequest, _segment_service_pb2.GetMembershipsResponse]  # type: ignore[assignment]
-    """Returns the segments that some profiles are in."""
-    PutTrigger: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.PutTriggerRequest, _segment_service_pb2.PutTriggerResponse]  # type: ignore[assignment]
-    """Creates a trigger or changes it. Waits that are over already are not made up for.
+    """Lists segments, by id."""
+    UpdateSegment: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.UpdateSegmentRequest, _segment_service_pb2.UpdateSegmentResponse]  # type: ignore[assignment]
+    """Changes a segment. What is as it was changes nothing; a new name alone computes nothing anew.
 
-    Errors: INVALID_ARGUMENT where the delay or the condition is wrong.
+    Errors: NOT_FOUND; ABORTED where it has another etag; INVALID_ARGUMENT as for CreateSegment.
     """
-    ListTriggers: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.ListTriggersRequest, _segment_service_pb2.ListTriggersResponse]  # type: ignore[assignment]
-    """Lists all triggers, by id."""
-    DeleteTrigger: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.DeleteTriggerRequest, _segment_service_pb2.DeleteTriggerResponse]  # type: ignore[assignment]
-    """Deletes a trigger. Errors: NOT_FOUND."""
+    DeleteSegment: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.DeleteSegmentRequest, _segment_service_pb2.DeleteSegmentResponse]  # type: ignore[assignment]
+    """Deletes a segment. Errors: NOT_FOUND; ABORTED where it has another etag."""
+    ListSegmentVersions: _aio.UnaryUnaryMultiCallable[_segment_service_pb2.ListSegmentVersionsRequest, _segment_service_pb2.ListSegmentVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of a segment, newest first. Errors: NOT_FOUND."""
 
 class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Defines segments and triggers and answers who is in them."""
+    """Keeps the definitions of segments."""
 
     @_abc_1.abstractmethod
-    def PutSegment(
+    def CreateSegment(
         self,
-        request: _segment_service_pb2.PutSegmentRequest,
+        request: _segment_service_pb2.CreateSegmentRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_segment_service_pb2.PutSegmentResponse, _abc.Awaitable[_segment_service_pb2.PutSegmentResponse]]:
-        """Creates a segment, or changes its rule, and starts to compute it over all histories.
-        The same definition again changes nothing.
+    ) -> _typing.Union[_segment_service_pb2.CreateSegmentResponse, _abc.Awaitable[_segment_service_pb2.CreateSegmentResponse]]:
+        """Creates a segment and starts to compute it over all histories.
 
-        Errors: INVALID_ARGUMENT with the place and the reason where the expression can't be understood.
+        Errors: ALREADY_EXISTS; INVALID_ARGUMENT with the field, and the place and the reason where
+        the expression can't be understood.
         """
 
     @_abc_1.abstractmethod
@@ -123,7 +107,18 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segment_service_pb2.ListSegmentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segment_service_pb2.ListSegmentsResponse, _abc.Awaitable[_segment_service_pb2.ListSegmentsResponse]]:
-        """Lists all segments, by id."""
+        """Lists segments, by id."""
+
+    @_abc_1.abstractmethod
+    def UpdateSegment(
+        self,
+        request: _segment_service_pb2.UpdateSegmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segment_service_pb2.UpdateSegmentResponse, _abc.Awaitable[_segment_service_pb2.UpdateSegmentResponse]]:
+        """Changes a segment. What is as it was changes nothing; a new name alone computes nothing anew.
+
+        Errors: NOT_FOUND; ABORTED where it has another etag; INVALID_ARGUMENT as for CreateSegment.
+        """
 
     @_abc_1.abstractmethod
     def DeleteSegment(
@@ -131,51 +126,14 @@ class SegmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segment_service_pb2.DeleteSegmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segment_service_pb2.DeleteSegmentResponse, _abc.Awaitable[_segment_service_pb2.DeleteSegmentResponse]]:
-        """Deletes a segment; its members leave it. Errors: NOT_FOUND."""
+        """Deletes a segment. Errors: NOT_FOUND; ABORTED where it has another etag."""
 
     @_abc_1.abstractmethod
-    def ListMembers(
+    def ListSegmentVersions(
         self,
-        request: _segment_service_pb2.ListMembersRequest,
+        request: _segment_service_pb2.ListSegmentVersionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_segment_service_pb2.ListMembersResponse, _abc.Awaitable[_segment_service_pb2.ListMembersResponse]]:
-        """Lists the members of a segment by profile id. Members that come or go between two pages may or
-        may not be seen; everybody else is seen once. Errors: NOT_FOUND.
-        """
-
-    @_abc_1.abstractmethod
-    def GetMemberships(
-        self,
-        request: _segment_service_pb2.GetMembershipsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_segment_service_pb2.GetMembershipsResponse, _abc.Awaitable[_segment_service_pb2.GetMembershipsResponse]]:
-        """Returns the segments that some profiles are in."""
-
-    @_abc_1.abstractmethod
-    def PutTrigger(
-        self,
-        request: _segment_service_pb2.PutTriggerRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_segment_service_pb2.PutTriggerResponse, _abc.Awaitable[_segment_service_pb2.PutTriggerResponse]]:
-        """Creates a trigger or changes it. Waits that are over already are not made up for.
-
-        Errors: INVALID_ARGUMENT where the delay or the condition is wrong.
-        """
-
-    @_abc_1.abstractmethod
-    def ListTriggers(
-        self,
-        request: _segment_service_pb2.ListTriggersRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_segment_service_pb2.ListTriggersResponse, _abc.Awaitable[_segment_service_pb2.ListTriggersResponse]]:
-        """Lists all triggers, by id."""
-
-    @_abc_1.abstractmethod
-    def DeleteTrigger(
-        self,
-        request: _segment_service_pb2.DeleteTriggerRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_segment_service_pb2.DeleteTriggerResponse, _abc.Awaitable[_segment_service_pb2.DeleteTriggerResponse]]:
-        """Deletes a trigger. Errors: NOT_FOUND."""
+    ) -> _typing.Union[_segment_service_pb2.ListSegmentVersionsResponse, _abc.Awaitable[_segment_service_pb2.ListSegmentVersionsResponse]]:
+        """Lists the versions of a segment, newest first. Errors: NOT_FOUND."""
 
 def add_SegmentServiceServicer_to_server(servicer: SegmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,68 @@
+"""The gRPC API of memberships."""
+
+from typing import Any
+
+import grpc
+
+from libs import rpc
+from libs.ids import uuid_text, uuid_texts
+from services.segment.membership import wire
+from services.segment.membership.use_cases import Memberships
+from tessera.segment.v1 import membership_service_pb2 as pb
+from tessera.segment.v1 import membership_service_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_MOST_IDS = 1000
+_MOST_A_PAGE = 1000
+_NIL = "00000000-0000-0000-0000-000000000000"
+
+
+class MembershipServicer(membership_service_pb2_grpc.MembershipServiceServicer):
+    """Translates calls for the use cases."""
+
+    def __init__(self, memberships: Memberships) -> None:
+        self._memberships = memberships
+
+    async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
+        size = rpc.page_size(request.page_size, 50, _MOST_A_PAGE)
+        members_of = f"members/{request.segment_id}"
+        after = _place(request.page_token, members_of)
+        members = await self._memberships.members(request.segment_id, after, size)
+        return pb.ListMembersResponse(
+            memberships=[
+                wire.membership_pb(request.segment_id, profile_id, membership)
+                for profile_id, membership in members
+            ],
+            next_page_token=rpc.encode_token(members_of, members[-1][0]) if len(members) == size else "",
+        )
+
+    async def GetMemberships(
+        self, request: pb.GetMembershipsRequest, context: Context
+    ) -> pb.GetMembershipsResponse:
+        found = await self._memberships.of(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS))
+        return pb.GetMembershipsResponse(
+            memberships=[
+                wire.membership_pb(segment_id, profile_id, membership)
+                for profile_id, segment_id, membership in found
+            ]
+        )
+
+    async def ListSetAsideProfiles(
+        self, request: pb.ListSetAsideProfilesRequest, context: Context
+    ) -> pb.ListSetAsideProfilesResponse:
+        size = rpc.page_size(request.page_size, 50, _MOST_A_PAGE)
+        found = await self._memberships.set_aside(_place(request.page_token, "set-aside"), size)
+        token = rpc.encode_token("set-aside", found[-1].profile_id) if len(found) == size else ""
+        return pb.ListSetAsideProfilesResponse(profiles=wire.set_aside_pb(found), next_page_token=token)
+
+    async def RebuildProfiles(
+        self, request: pb.RebuildProfilesRequest, context: Context
+    ) -> pb.RebuildProfilesResponse:
+        await self._memberships.rebuild(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS))
+        return pb.RebuildProfilesResponse()
+
+
+def _place(token: str, of: str) -> str:
+    """The profile id behind which a page begins."""
+    (last,) = rpc.decode_token(token, of, tuple[str]) or ("",)
+    return uuid_text(last, "page_token") if last else _NIL
