@@ -8,6 +8,7 @@ import pytest
 
 from libs import rpc
 from libs.database import Database
+from libs.errors import Unavailable
 from libs.messaging import Consumer, ConsumerSettings, PostgresLog
 from libs.messaging.topics import PROFILE_UPDATES, RECOMMEND_DEAD_LETTERS
 from libs.profile_feed import Histories, ProfileHistories
@@ -30,13 +31,16 @@ class FakeProfile(history_service_pb2_grpc.HistoryServiceServicer):
     def __init__(self, failures: int = 0) -> None:
         self.histories: dict[str, list[profile_events_pb2.ProfileUpdated]] = {}
         self.failures = failures
+        self.unreadable: set[str] = set()
 
     async def ReadHistory(  # noqa: N802
         self, request: history_service_pb2.ReadHistoryRequest, context: Any
     ) -> AsyncIterator[history_service_pb2.ReadHistoryResponse]:
         if self.failures:
             self.failures -= 1
-            raise RuntimeError("profile is not well")
+            raise Unavailable("profile is not well")
+        if self.unreadable.intersection(request.profile_ids):
+            raise RuntimeError("one of these histories is broken")
         for profile_id in request.profile_ids:
             told = self.histories.get(profile_id, [])
             steps = [
@@ -136,7 +140,7 @@ async def test_a_gap_is_rebuilt_from_profile(database: Database) -> None:
     assert {(ADA, "lamp"): 5} == weights
 
 
-async def test_a_profile_service_that_fails_is_asked_again(database: Database) -> None:
+async def test_a_profile_service_that_does_not_answer_is_asked_again(database: Database) -> None:
     profile = FakeProfile(failures=2)
     profile.histories[ADA] = [step(ADA, n, viewed("lamp")) for n in range(1, 4)]
     async with _served(profile) as histories, _consuming(database, histories) as log:
@@ -230,3 +234,30 @@ async def test_an_event_that_cannot_be_read_costs_itself_alone(database: Databas
         weights = await _follow(database, log, [bad, step(BOB, 1, viewed("chair"))])
 
     assert {(ADA, "desk"): 1, (BOB, "chair"): 1} == weights
+
+
+async def test_a_history_that_cannot_be_read_sets_its_person_aside_alone(database: Database) -> None:
+    profile = FakeProfile()
+    profile.histories = {ADA: [step(ADA, n, viewed("lamp")) for n in (1, 2)]}
+    profile.histories |= {BOB: [step(BOB, n, viewed("desk")) for n in (1, 2)]}
+    profile.unreadable = {ADA}
+    async with _served(profile) as histories, _consuming(database, histories) as log:
+        async with database.begin() as connection:
+            await log.append(connection, PROFILE_UPDATES, records([profile.histories[ADA][1]]))
+        weights = await _follow(database, log, [profile.histories[BOB][1]])
+        aside = await _until_some(database, "select profile_id::text, attempts from recommend.set_aside")
+        profile.unreadable.clear()
+        await database.pool.execute("update recommend.set_aside set retry_at = 0")
+        # It is its turn, without another word of the stream.
+        await _until_some(database, "select 1 from recommend.interactions where profile_id = $1", ADA)
+
+    assert {(BOB, "desk"): 2} == weights
+    assert [(ADA, 1)] == aside
+    assert 0 == await database.pool.fetchval("select count(*) from recommend.set_aside")
+
+
+async def _until_some(database: Database, query: str, *values: object) -> list[tuple[Any, ...]]:
+    async with asyncio.timeout(30):
+        while True:
+            if rows := await database.pool.fetch(query, *values):
+                return [tuple(row) for row in rows]

@@ -3,14 +3,15 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from libs.database import open_database
+from libs.database import Database, open_database
 from libs.operations.model import Operation, State
 from libs.operations.ports import Filter
 from libs.operations.sql import SqlOperations
@@ -84,6 +85,15 @@ async def test_a_serving_process_loads_nothing_of_training() -> None:
     assert "[]" == out.decode().strip()
 
 
+@asynccontextmanager
+async def _held(database: Database) -> AsyncIterator[None]:
+    """Nobody reads interactions meanwhile, however long it takes: so a training stays at work."""
+    async with database.begin() as connection:
+        await connection.execute("set local idle_in_transaction_session_timeout = 0")
+        await connection.execute("lock table recommend.interactions in access exclusive mode")
+        yield
+
+
 async def _operation(url: str) -> Operation:
     """The training as the service shows it."""
     async with open_database(url, "test") as database:
@@ -110,9 +120,7 @@ async def test_a_training_is_an_operation_that_tells_how_far_it_is(recommend_url
 async def test_a_training_that_is_cancelled_keeps_no_model(recommend_url: str) -> None:
     async with open_database(recommend_url, "test") as database:
         await apply(database, step(ADA, 1, viewed("lamp")))
-        # The training reads only what nobody holds: so it is still at work when it is cancelled.
-        async with database.begin() as holding:
-            await holding.execute("lock table recommend.interactions in access exclusive mode")
+        async with _held(database):
             running = asyncio.create_task(_run(recommend_url))
             operations = Operations(SqlOperations(database, "recommend"))
             (operation,) = await until(lambda: operations.page(Filter(), 1 << 62, 1))
@@ -131,8 +139,7 @@ async def test_a_training_that_is_told_to_end_keeps_its_account(
 ) -> None:
     async with open_database(recommend_url, "test") as database:
         await apply(database, step(ADA, 1, viewed("lamp")))
-        async with database.begin() as holding:
-            await holding.execute("lock table recommend.interactions in access exclusive mode")
+        async with _held(database):
             process = await _start(recommend_url)
             # Once it waits for the table it listens to signals as well.
             await until(lambda: database.pool.fetchval(WAITS))
