@@ -198,3 +198,109 @@ def test_the_normal_form_of_an_email_address(text: str, normal: str | None) -> N
 )
 def test_the_normal_form_of_a_phone_number(text: str, normal: str | None) -> None:
     assert normal == normal_phone(text)
+
+
+def _told(event: Collected) -> list[tuple[str, str]]:
+    return [(one.field, one.code) for one in event.left_out]
+
+
+def test_order_completed_with_an_email_that_is_none_is_the_whole_order() -> None:
+    event = _accept(
+        name="Order Completed",
+        properties=b'{"revenue":5}',
+        context=b'{"traits":{"email":"n/a"}}',
+    )
+
+    assert (b'{"revenue":5}', "") == (event.properties, event.email)
+    assert [("context.traits.email", "MALFORMED")] == _told(event)
+
+
+@pytest.mark.parametrize(
+    "bad", ['"nobody"', "7", "true", '["a@b.co"]', '{"home":"a@b.co"}', '"mi\u212ae@example.com"']
+)
+def test_identify_with_a_bad_address_and_a_refusal_of_consent_is_the_whole_refusal(bad: str) -> None:
+    traits = f'{{"email":{bad},"n":1.10}}'.encode()
+    event = _accept(type="identify", traits=traits, consent={"email_marketing": False})
+
+    assert (b'{"n":1.10}', {"email_marketing": False}, "") == (event.traits, event.consent, event.email)
+    assert [("traits.email", "MALFORMED")] == _told(event)
+
+
+@pytest.mark.parametrize("value", [b'"weekly"', b"true", b"null", b'"friend@example.com"'])
+@pytest.mark.parametrize("name", ["Preferences Saved", "Email Frequency Chosen", "Email Gift Card Bought"])
+def test_a_property_of_an_event_is_the_shops_to_name(name: str, value: bytes) -> None:
+    event = _accept(name=name, properties=b'{"email":%b}' % value)
+
+    assert (b'{"email":%b}' % value, "", []) == (event.properties, event.email, _told(event))
+
+
+@pytest.mark.parametrize("value", [b'"weekly"', b"true"])
+def test_an_esps_event_whose_email_is_none_counts_for_its_user_and_tells(value: bytes) -> None:
+    event = _accept(name="Email Opened", properties=b'{"email":%b}' % value)
+
+    assert (b'{"email":%b}' % value, "", [("properties.email", "MALFORMED")]) == (
+        event.properties,
+        event.email,
+        _told(event),
+    )
+    assert "properties.email" == _refusal(
+        name="Email Opened", user_id=None, properties=b'{"email":%b}' % value
+    )
+
+
+def test_the_next_place_counts_where_one_names_no_address() -> None:
+    context = b'{"traits":{"email":"ada@example.com","phone":"+4930123456"}}'
+    event = _accept(type="identify", traits=b'{"email":"n/a","phone":7}', context=context)
+
+    assert ("ada@example.com", "+4930123456", b'{"phone":7}') == (event.email, event.phone, event.traits)
+
+
+def test_100_junk_purposes_then_analytics_false_keeps_the_denial() -> None:
+    junk = {f"junk-{n}": True for n in range(100)}
+    event = _accept(consent={**junk, "email_marketing": True, "analytics": False})
+    stated = orjson.dumps({**junk, "analytics": False}).replace(b"true", b"true")
+    by_context = _accept(context=_preferences(stated))
+    denials = _accept(consent={f"junk-{n}": False for n in range(100)} | {"analytics": False})
+
+    for one in (event, by_context, denials):
+        assert (EventType.CONSENT, False) == (one.type, one.consent["analytics"])
+    assert event.consent["email_marketing"]
+    assert 21 == len(event.consent)
+    assert (81, [("consent", "TOO_LARGE")]) == (event.purposes_dropped, _told(event))
+    assert (80, 101) == (by_context.purposes_dropped, len(denials.consent))
+
+
+def test_a_purpose_that_cannot_be_read_costs_no_denial_beside_it() -> None:
+    stated = b'{"x":1,"analytics":false,"%b":true,"y":"False","z":null,"w":{}}' % (b"p" * 256)
+    event = _accept(context=_preferences(stated))
+    empty = _accept(consent={"": True, "a\0": True, "email_marketing": False})
+
+    assert {"analytics": False, "y": False} == event.consent
+    assert 4 == len(_told(event))
+    assert {"email_marketing": False} == empty.consent
+
+
+def test_an_alias_tells_what_it_joins() -> None:
+    event = _accept(type="alias", previous_id="old")
+
+    assert ("old", [("previousId", "ALIAS")]) == (event.previous_id, _told(event))
+
+
+def test_what_is_kept_beside_the_event_never_costs_it() -> None:
+    event = _accept(integrations=b'{"All":true}', channel="server")
+    odd = _accept(integrations=b"[1]", channel="x" * 256)
+    deep = _accept(integrations=b'{"a":' * 40 + b"1" + b"}" * 40)
+
+    assert (b'{"All":true}', "server", []) == (event.integrations, event.channel, _told(event))
+    assert (b"", "", ["integrations", "channel"]) == (
+        odd.integrations,
+        odd.channel,
+        [field for field, _ in _told(odd)],
+    )
+    assert (b"", "TOO_LARGE") == (deep.integrations, _told(deep)[0][1])
+
+
+def test_an_event_of_nothing_but_faults_makes_no_long_answer() -> None:
+    stated = orjson.dumps({f"p{n}": 7 for n in range(500)})
+
+    assert len(_accept(context=_preferences(stated)).left_out) <= 10

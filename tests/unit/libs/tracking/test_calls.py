@@ -101,3 +101,61 @@ def test_traits_of_its_own_go_before_those_in_the_context() -> None:
 def test_what_is_no_batch_is_refused(body: bytes) -> None:
     with pytest.raises(Invalid):
         decode_batch(body)
+
+
+_BOTH = b'"timestamp":"2026-01-01T00:00:00Z","originalTimestamp":"2026-01-10T00:00:00Z"'
+
+
+@pytest.mark.parametrize(
+    ("library", "day"),
+    [("@rudderstack/rudder-sdk-node", 1), ("@segment/analytics-node", 10), ("", 10)],
+)
+def test_rudder_sdk_nodes_explicit_timestamp_is_what_the_caller_said(library: str, day: int) -> None:
+    body = b'{%b,"context":{"library":{"name":"%b"}}}' % (_BOTH, library.encode())
+    call = _call(body)
+
+    assert call.time is not None
+    assert day == 1 + (call.time // 1_000_000 - 1_767_225_600) // 86_400
+
+
+def test_rudder_sdk_nodes_original_timestamp_counts_where_the_caller_gave_none() -> None:
+    context = b'{"library":{"name":"@rudderstack/rudder-sdk-node"}}'
+
+    assert 1_000_000 == _call(b'{"originalTimestamp":"1970-01-01T00:00:01Z"}', context=context).time
+
+
+def test_the_batchs_context_tells_the_library_too() -> None:
+    context = b'{"library":{"name":"@rudderstack/rudder-sdk-node"}}'
+
+    assert 1_767_225_600_000_000 == _call(b"{%b}" % _BOTH, context=context).time
+    assert 1_768_003_200_000_000 == _call(b"{%b}" % _BOTH, context=b'{"library":7}').time
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "properties"),
+    [
+        ("page", b'{"category":"Docs"}', b'{"category":"Docs"}'),
+        ("screen", b'{"category":"Docs","properties":{"n":1.10}}', b'{"category":"Docs","n":1.10}'),
+        ("page", b'{"category":"Docs","properties":{"category":"own"}}', b'{"category":"own"}'),
+        ("page", b'{"category":null,"properties":{"n":1}}', b'{"n":1}'),
+        ("track", b'{"category":"Docs","properties":{"n":1}}', b'{"n":1}'),
+    ],
+)
+def test_page_and_screen_with_a_category_at_the_top_level_keep_it(
+    kind: str, body: bytes, properties: bytes
+) -> None:
+    assert properties == _call(body, kind).properties
+
+
+def test_integrations_and_channel_are_kept_and_a_batchs_lie_below() -> None:
+    batch = Batch((), integrations=b'{"All":false,"Mixpanel":true}')
+    call = decode_call(b'{"channel":"server","integrations":{"All":true}}', "track", batch)
+    odd = _call(b'{"channel":7}')
+
+    assert (b'{"All":true,"Mixpanel":true}', "server") == (call.integrations, call.channel)
+    assert (None, ["channel"]) == (odd.channel, [one.field for one in odd.left_out])
+
+
+def test_a_mark_of_byte_order_is_no_fault() -> None:
+    assert "1" == _call(b'\xef\xbb\xbf{"userId":"1"}').user_id
+    assert [b"{}"] == decode_batch(b'\xef\xbb\xbf{"batch":[{}]}').calls
