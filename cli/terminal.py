@@ -32,6 +32,7 @@ HomeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 DEFAULT_HOME = DEFAULT
 HIDDEN = "[dim]Personal data is hidden from this key: it lacks the permission pii.read.[/dim]"
 

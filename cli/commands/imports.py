@@ -1,7 +1,7 @@
 """`tessera import`: old events from files."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, NamedTuple
@@ -45,7 +45,7 @@ Read = Callable[[IO[bytes]], Iterator[Line]]
 
 
 class Refused(NamedTuple):
-    """A row that was not imported."""
+    """A row that was not imported, or not whole."""
 
     line: int
     reason: str
@@ -64,12 +64,22 @@ class Summary:
     columns_left_out: list[str] = field(default_factory=list)
     rejections: list[Refused] = field(default_factory=list)
     """The first thousand."""
+    warned: int = 0
+    """How many accepted rows had something left out, such as an address that is none."""
+    warnings: list[Refused] = field(default_factory=list)
+    """The first thousand."""
 
     def refuse(self, line: int, reason: str) -> None:
         """Count a row, and keep it while there are few."""
         self.rejected += 1
         if len(self.rejections) < _KEPT:
             self.rejections.append(Refused(line, reason))
+
+    def warn(self, line: int, reason: str) -> None:
+        """Count what was left out of a row, and keep it while there is little."""
+        self.warned += 1
+        if len(self.warnings) < _KEPT:
+            self.warnings.append(Refused(line, reason))
 
 
 def import_file(
@@ -179,6 +189,7 @@ def import_file(
             _import(file, lines, summary, home, progress)
     summary.seconds = round(time.monotonic() - started, 2)
     summary.rejections.sort()
+    summary.warnings.sort()
     _report(summary, as_json, dry_run)
     if summary.rejected and not summary.accepted:
         raise typer.Exit(1)
@@ -287,8 +298,15 @@ async def _send(clients: Clients, batch: list[Line], summary: Summary) -> None:
     answer = await (await clients.ingest()).ImportEvents(request)
     summary.accepted += answer.accepted
     for rejection in answer.rejections:
-        field = _NAMES.get(rejection.field, rejection.field)
-        summary.refuse(batch[rejection.index].number, f"{field}: {rejection.reason}")
+        summary.refuse(batch[rejection.index].number, f"{_named(rejection.field)}: {rejection.reason}")
+    for warning in answer.warnings:
+        summary.warn(batch[warning.index].number, f"{_named(warning.field)}: {warning.reason}")
+
+
+def _named(field: str) -> str:
+    """A field as files call it: `traits_json.email` is `traits.email`."""
+    outer, dot, inner = field.partition(".")
+    return _NAMES.get(outer, outer) + dot + inner
 
 
 def _progress(as_json: bool) -> Progress:
@@ -305,7 +323,10 @@ def _progress(as_json: bool) -> Progress:
 
 def _report(summary: Summary, as_json: bool, dry_run: bool) -> None:
     if as_json:
-        print_json({**asdict(summary), "rejections": [one._asdict() for one in summary.rejections]})
+        lists = {
+            name: [one._asdict() for one in getattr(summary, name)] for name in ("rejections", "warnings")
+        }
+        print_json({**asdict(summary), **lists})
         return
     if dry_run:
         out.print(f"{summary.accepted:,} of {summary.lines:,} rows can be imported; nothing was sent")
@@ -315,12 +336,17 @@ def _report(summary: Summary, as_json: bool, dry_run: bool) -> None:
             f"{summary.accepted:,} of {summary.lines:,} rows imported as source {summary.source} "
             f"in {summary.seconds:.1f} s ({rate:,.0f}/s)"
         )
-    if not summary.rejections:
+    _list(f"{summary.rejected:,} rejected", summary.rejections, summary.rejected)
+    _list(f"{summary.warned:,} imported, but not whole", summary.warnings, summary.warned)
+
+
+def _list(title: str, rows: Sequence[Refused], count: int) -> None:
+    if not rows:
         return
-    out.print(f"\n[yellow]{summary.rejected:,} rejected:[/yellow]")
+    out.print(f"\n[yellow]{title}:[/yellow]")
     shown = table("line", "reason", right=frozenset({"line"}))
-    for refused in summary.rejections[:_LISTED]:
-        shown.add_row(str(refused.line), Text(refused.reason))
+    for row in rows[:_LISTED]:
+        shown.add_row(str(row.line), Text(row.reason))
     out.print(shown)
-    if summary.rejected > _LISTED:
-        out.print(f"[dim]… and {summary.rejected - _LISTED:,} more: --json lists a thousand[/dim]")
+    if count > _LISTED:
+        out.print(f"[dim]… and {count - _LISTED:,} more: --json lists a thousand[/dim]")

@@ -37,7 +37,12 @@ class Ingest:
             for index, event in enumerate(request.events)
             if not event.user_id
         ]
-        return pb.ImportEventsResponse(accepted=len(good), rejections=rejections)
+        warnings = [
+            pb.Warning(index=index, field="traits_json.email", reason="is no address, and left out")
+            for index, event in enumerate(request.events)
+            if b"n/a" in event.traits_json
+        ]
+        return pb.ImportEventsResponse(accepted=len(good), rejections=rejections, warnings=warnings)
 
 
 @pytest.fixture
@@ -156,3 +161,13 @@ def test_json_lines_are_told_by_line_too(tmp_path: Path, ingest: Ingest) -> None
     assert (5, 1, 4) == (summary["lines"], summary["accepted"], summary["rejected"])
     assert [1, 2, 3, 4] == [one["line"] for one in summary["rejections"]]
     assert "0xFC" in summary["rejections"][1]["reason"]
+
+
+def test_what_is_left_out_of_a_row_is_told_with_its_line(tmp_path: Path, ingest: Ingest) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("userId,traits.email\n1,ada@example.com\n2,n/a\n")
+    summary = _summary(path)
+
+    assert (2, 2, 0, 1) == (summary["lines"], summary["accepted"], summary["rejected"], summary["warned"])
+    assert [{"line": 3, "reason": "traits.email: is no address, and left out"}] == summary["warnings"]
+    assert "1 imported, but not whole" in _run(path).stdout
