@@ -50,6 +50,14 @@ def moment(time: Timestamp) -> str:
     return f"{time.ToDatetime(UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
+def span(seconds: int) -> str:
+    """Seconds in the largest unit that they are whole in."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def word(name: str, prefix: str) -> str:
     """An enum's `DELIVERY_STATE_PENDING` as `pending`."""
     return name.removeprefix(prefix).removeprefix("_").lower().replace("_", " ")
@@ -76,9 +84,8 @@ def event_name(event: HistoryEvent) -> str:
 
 
 def warning_text(warning: TemplateWarning) -> str:
-    """A warning as a sentence, with the place and the nearest names."""
-    nearest = f" Is it {' or '.join(warning.suggestions)}?" if warning.suggestions else ""
-    return f"{warning.part} line {warning.line}: {warning.message}{nearest}"
+    """A template's warning as a sentence, with its place."""
+    return f"{warning.part} line {warning.line}: {warning.message}"
 
 
 def _value(value: object) -> str:

@@ -20,6 +20,7 @@ from cli.commands import (
     messages,
     previews,
     profiles,
+    segments,
     sources,
     status,
     training,
@@ -72,8 +73,9 @@ app.command("rejected")(sources.rejected)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sources.app, name="sources")
 app.add_typer(keys.app, name="keys")
-app.add_typer(profiles.profile_app, name="profile")
-app.add_typer(profiles.segments_app, name="segments")
+app.add_typer(profiles.app, name="profile")
+app.add_typer(segments.segments_app, name="segments")
+app.add_typer(segments.triggers_app, name="triggers")
 app.add_typer(library.templates_app, name="templates")
 app.add_typer(library.campaigns_app, name="campaigns")
 app.add_typer(messages.app, name="messages")

@@ -6,12 +6,13 @@ import typer
 from rich.text import Text
 
 from cli.clients import connect
-from cli.formats import as_dict, moment, word
+from cli.formats import as_dict, moment, span, word
 from cli.pages import pages
 from cli.terminal import (
     DEFAULT_HOME,
     HomeOption,
     JsonOption,
+    YesOption,
     ask_before_deleting,
     out,
     pairs,
@@ -32,7 +33,6 @@ CampaignArgument = Annotated[str, typer.Argument(help="The campaign's id.")]
 VersionOption = Annotated[
     int, typer.Option("--version", min=0, help="An older version; 0 is the newest.", show_default=False)
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 @templates_app.command("list")
@@ -183,8 +183,8 @@ def show_campaign(
         ("answers to", campaign.reply_to),
         ("stream", _stream(campaign)),
         ("recommendations", str(campaign.recommendations or "")),
-        ("older causes", f"are missed after {_span(campaign.max_age.seconds)}"),
-        ("waits", f"for a connector for {_span(campaign.expire_after.seconds)} at most"),
+        ("older causes", f"are missed after {span(campaign.max_age.seconds)}"),
+        ("waits", f"for a connector for {span(campaign.expire_after.seconds)} at most"),
         ("paused", "yes" if campaign.paused else ""),
         ("version", f"{campaign.version} of {moment(campaign.update_time)}"),
     ):
@@ -243,11 +243,3 @@ def _start(campaign: Campaign) -> str:
 
 def _stream(campaign: Campaign) -> str:
     return word(Stream.Name(campaign.stream), "STREAM")
-
-
-def _span(seconds: int) -> str:
-    """Seconds in the largest unit that they are whole in."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

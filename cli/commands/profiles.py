@@ -1,4 +1,4 @@
-"""`tessera profile` and `tessera segments`: who somebody is, and who is in what."""
+"""`tessera profile`: who somebody is."""
 
 from typing import Annotated
 
@@ -9,29 +9,24 @@ from rich.text import Text
 
 from cli import people
 from cli.clients import connect
-from cli.formats import as_dict, event_name, json_text, moment, word
-from cli.pages import pages
+from cli.formats import as_dict, event_name, json_text, moment
 from cli.terminal import DEFAULT_HOME, HIDDEN, HomeOption, JsonOption, out, pairs, print_json, run, table
 from tessera.ingest.v1.event_pb2 import EventType
 from tessera.profile.v1 import history_service_pb2 as history_pb
-from tessera.profile.v1 import profile_service_pb2 as profile_pb
 from tessera.profile.v1.history_pb2 import HistoryEvent
 from tessera.profile.v1.profile_pb2 import Profile
 from tessera.segment.v1 import membership_service_pb2 as membership_pb
-from tessera.segment.v1 import segment_service_pb2 as segment_pb
 from tessera.segment.v1.membership_pb2 import Membership
-from tessera.segment.v1.segment_pb2 import DefinitionState, Segment
 
-profile_app = typer.Typer(help="Who somebody is.", no_args_is_help=True)
-segments_app = typer.Typer(help="Segments, and who is in them.", no_args_is_help=True)
+app = typer.Typer(help="Who somebody is.", no_args_is_help=True)
 
 
-@profile_app.callback()
+@app.callback()
 def _profile() -> None:
     """Who somebody is."""
 
 
-@profile_app.command("show")
+@app.command("show")
 def show(
     identifier: Annotated[str, typer.Argument(help="User id, email, phone, anonymous id or profile id.")],
     events: Annotated[int, typer.Option("--events", "-n", min=0, max=500, help="How many events.")] = 10,
@@ -114,84 +109,3 @@ def events_table(events: list[HistoryEvent]) -> Table:
         content = Text(json_text(event.traits_json if identifies else event.properties_json), style="dim")
         shown.add_row(moment(event.event_time), event.source_id, event_name(event), content)
     return shown
-
-
-@segments_app.command("list")
-def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List all segments with their sizes."""
-
-    async def call() -> list[Segment]:
-        async with connect(home) as clients:
-            segment = await clients.segment()
-            found: list[Segment] = []
-            async for page in pages(segment.ListSegments, segment_pb.ListSegmentsRequest()):
-                found += page.segments
-            return found
-
-    segments = run(call())
-    if as_json:
-        print_json([as_dict(segment) for segment in segments])
-        return
-    if not segments:
-        out.print("There are no segments yet: tessera apply examples/shop")
-        return
-    out.print(segments_table(segments))
-
-
-def segments_table(segments: list[Segment]) -> Table:
-    """Segments, one a line."""
-    shown = table("segment", "people", "", "rule", right=frozenset({"people"}))
-    for segment in segments:
-        state = word(DefinitionState.Name(segment.state), "DEFINITION_STATE")
-        note = "" if state == "active" else f"[yellow]{state}[/yellow]"
-        shown.add_row(
-            segment.segment_id, f"{segment.member_count:,}", note, Text(segment.expression, style="dim")
-        )
-    return shown
-
-
-@segments_app.command("members")
-def members(
-    segment_id: Annotated[str, typer.Argument(help="The segment.")],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 20,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """List people in a segment.
-
-    [bold]Example[/bold]
-
-      tessera segments members loyal-customers -n 100 --json
-    """
-
-    async def call() -> tuple[list[Membership], dict[str, Profile]]:
-        found: list[Membership] = []
-        async with connect(home) as clients:
-            memberships, profile = await clients.memberships(), await clients.profile()
-            token = ""
-            while len(found) < limit:
-                request = membership_pb.ListMembersRequest(
-                    segment_id=segment_id, page_size=min(limit - len(found), 1000), page_token=token
-                )
-                page = await memberships.ListMembers(request)
-                found += page.memberships
-                token = page.next_page_token
-                if not token:
-                    break
-            known: dict[str, Profile] = {}
-            if found and not as_json:
-                ids = [membership.profile_id for membership in found[:1000]]
-                answer = await profile.BatchGetProfiles(profile_pb.BatchGetProfilesRequest(profile_ids=ids))
-                known = dict(answer.profiles)
-        return found, known
-
-    found, known = run(call())
-    if as_json:
-        print_json([as_dict(membership) for membership in found])
-        return
-    shown = table("profile", "known as", "since")
-    for membership in found:
-        person = known.get(membership.profile_id)
-        name = person.identifiers[0].value if person and person.identifiers else ""
-        shown.add_row(membership.profile_id, Text(name), moment(membership.enter_time))
-    out.print(shown if found else f"Nobody is in {segment_id}.")

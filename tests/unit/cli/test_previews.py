@@ -18,9 +18,7 @@ from tessera.render.v1 import preview_service_pb2 as pb
 from tessera.render.v1.template_pb2 import TemplateWarning
 from tests.unit.cli.served import Refusal, Served
 
-_WARNING = TemplateWarning(
-    part="html", line=3, message="nothing has user.segment.", suggestions=["profile.traits", "segments"]
-)
+_WARNING = TemplateWarning(part="html", line=3, message="nothing has the name user.segment")
 _EVENTS = [
     HistoryEvent(name="Order Completed", properties_json=b'{"order_id":"1"}'),
     HistoryEvent(name="Product Added", properties_json=b'{"name":"Kettle"}'),
@@ -70,9 +68,7 @@ def test_there_is_a_preview_on_the_command_line(render: Served) -> None:
         request.campaign_id,
         request.event_properties_json,
     )
-    assert (
-        "warning: html line 3: nothing has user.segment. Is it profile.traits or segments?" in result.stderr
-    )
+    assert "warning: html line 3: nothing has the name user.segment" in result.stderr
 
 
 def test_a_name_that_is_no_campaign_is_a_template(render: Served) -> None:
