@@ -131,6 +131,51 @@ def test_a_product_id_may_be_a_number() -> None:
     assert ["17"] == [touch.product_id for touch in touched]
 
 
+ADDED = "Product Added", {"product_id": "lamp"}
+REMOVED = "Product Removed", {"product_id": "lamp"}
+SEEN_IN_CART = "Cart Viewed", {"products": [{"product_id": "lamp"}]}
+AT_CHECKOUT = "Checkout Started", {"products": [{"product_id": "lamp"}]}
+
+
+@pytest.mark.parametrize(
+    ("seen", "cart_time"),
+    [
+        ([ADDED], 1),
+        ([SEEN_IN_CART], 1),
+        ([ADDED, AT_CHECKOUT], 2),
+        ([ADDED, REMOVED], 0),
+        ([ADDED, REMOVED, ADDED], 3),
+        ([ADDED, _order("lamp")], 0),
+        ([ADDED, _order("desk")], 1),
+        ([_order("lamp"), ADDED], 2),
+        ([REMOVED, SEEN_IN_CART], 2),
+        ([("Product Viewed", {"product_id": "lamp"})], 0),
+    ],
+)
+def test_what_was_added_lies_in_the_cart_until_it_is_removed_or_bought(
+    seen: list[tuple[str, dict[str, Any]]], cart_time: int
+) -> None:
+    assert cart_time == _interests(*seen)["lamp"].cart_time
+
+
+def test_what_is_put_in_and_taken_out_at_one_time_lies_in_the_cart() -> None:
+    person = Person("")
+    touched = [touch for event in (ADDED, REMOVED) for touch in touches_of(*event, 5, EVENT_ID)]
+    person.apply(Update("", 1, touches=touched))
+
+    assert 5 == person.interests["lamp"].cart_time
+
+
+def test_a_cart_says_nothing_of_a_liking() -> None:
+    interests = _interests(SEEN_IN_CART, AT_CHECKOUT, REMOVED)
+
+    assert (0, 0) == (weight_of(interests["lamp"]), interests["lamp"].last_time)
+
+
+def test_a_refund_that_names_neither_order_nor_product_tells_nothing() -> None:
+    assert [] == touches_of("Order Refunded", {"total": 5}, 1, EVENT_ID)
+
+
 def test_a_tombstone_forgets_all_interests() -> None:
     person = Person("", interests={"lamp": Interest(views=1)}, refunded={"o1"})
     person.apply(Update("", 1, merged_into="survivor"))
