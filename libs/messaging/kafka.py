@@ -21,6 +21,7 @@ from libs.errors import Unavailable
 from libs.messaging import cloud_events
 from libs.messaging.coalescing import Coalescer
 from libs.messaging.kafka_access import KafkaAccess
+from libs.messaging.kafka_readiness import await_coordinator, await_leaders
 from libs.messaging.kafka_subscription import KafkaSubscription
 from libs.messaging.kafka_writer import KafkaWriter
 from libs.messaging.log import TopicDiffers, TopicMissing
@@ -87,6 +88,7 @@ class KafkaLog:
             # The broker that is asked next may not know yet what the controller has created.
             while not await self._all_known(topics):  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.05)
+        await await_leaders(self.access, [self._outbox.name_of(topic) for topic in topics])
 
     async def _failed(self, wanted: Sequence[NewTopic]) -> tuple[str, int, str] | None:
         """Create topics; returns the first that could not be: its name, Kafka's code and message."""
@@ -121,10 +123,13 @@ class KafkaLog:
                 raise TopicMissing(f"not all on Kafka: {missing}; start {owners}")
         except KafkaError as error:
             raise Unavailable("Kafka does not answer", error=repr(error)) from error
+        names = {topic.name: self._outbox.name_of(topic) for topic in topics}
+        await await_leaders(self.access, names.values())
+        await await_coordinator(self.access, f"{self.namespace}.{group}")
         subscription = KafkaSubscription(
             self.access,
             f"{self.namespace}.{group}",
-            {topic.name: self._outbox.name_of(topic) for topic in topics},
+            names,
             self._clock,
             self._session_seconds,
         )
