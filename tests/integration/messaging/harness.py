@@ -113,7 +113,7 @@ class Program:
         return self._output.read_text().split("\n")[:-1]
 
     async def ready(self) -> None:
-        await until(lambda: self.said("ready"), 60, f"{self._output.name} is ready")
+        await until(lambda: self.said("ready"), 120, f"{self._output.name} is ready")
 
     def said(self, line: str) -> bool:
         if self._process.poll() not in (None, 0, -signal.SIGKILL):
@@ -134,7 +134,7 @@ class Program:
     def stop(self) -> None:
         """Ask it to end, and see that it does so well."""
         self._process.terminate()
-        assert self._process.wait(20) == 0, self.log()[-3000:]
+        assert self._process.wait(60) == 0, self.log()[-3000:]
 
 
 class Programs:
@@ -232,7 +232,7 @@ async def running(*components: Component) -> AsyncIterator[None]:
         failed[0].result()
     finally:
         stopping.set()
-        _, pending = await asyncio.wait(tasks, timeout=20) if tasks else (set(), set())
+        _, pending = await asyncio.wait(tasks, timeout=60) if tasks else (set(), set())
         for task in pending:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -243,7 +243,7 @@ async def running(*components: Component) -> AsyncIterator[None]:
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20, what: str = "the condition"
+    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 60, what: str = "the condition"
 ) -> None:
     """Wait for a condition, and fail when it does not come."""
     deadline = time.monotonic() + seconds
@@ -263,7 +263,7 @@ async def counted(database: Database, stage: str) -> int:
     return int(await database.pool.fetchval("select count(*) from effects where stage = $1", stage))
 
 
-async def until_counted(database: Database, stage: str, count: int, seconds: float = 30) -> None:
+async def until_counted(database: Database, stage: str, count: int, seconds: float = 120) -> None:
     """Wait until a stage has had so many effects."""
 
     async def reached() -> bool:

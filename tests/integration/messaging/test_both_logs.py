@@ -58,8 +58,8 @@ async def _read_all(
             positions[partition] = Position(offset)
         return len(found) >= count
 
-    await until(lambda: bool(subscription.assignment.indexes), 20, "an assignment")
-    await until(enough, 20, f"{count} records")
+    await until(lambda: bool(subscription.assignment.indexes), 60, "an assignment")
+    await until(enough, 60, f"{count} records")
     return found
 
 
@@ -135,7 +135,7 @@ async def test_two_members_share_the_partitions_and_one_leaves(deployment: Deplo
             deployment.open() as (other_database, other_log),
             running(consumer(other_database, other_log, handlers[1], workers=1)),
         ):
-            await until(both_progress, 20, "progress of both members")
+            await until(both_progress, 60, "progress of both members")
             await write(5)
         left = handlers[1].handled
         await write(10)
@@ -260,7 +260,7 @@ class _Clock:
 
 
 async def _until_all_assigned(subscription: Subscription, partitions: int) -> None:
-    await until(lambda: len(subscription.assignment.indexes) == partitions, 20, "an assignment")
+    await until(lambda: len(subscription.assignment.indexes) == partitions, 60, "an assignment")
 
 
 async def test_a_partition_at_its_end_is_through_the_time_before_the_read(deployment: Deployment) -> None:
@@ -279,7 +279,7 @@ async def test_a_partition_at_its_end_is_through_the_time_before_the_read(deploy
                 reading = await subscription.read(dict.fromkeys(partitions, Position(0)), 100)
                 return bool(reading.records)
 
-            await until(found, 20, "the record")
+            await until(found, 60, "the record")
             clock.now = 2_000.0
             positions = {p: Position(reading.next_offsets.get(p, 0)) for p in partitions}
             at_end = await subscription.read(positions, 100)
@@ -314,7 +314,7 @@ async def test_a_partition_read_in_part_is_through_its_last_records_time(deploym
                     assert partition not in reading.through
                 return position == 40
 
-            await until(step, 20, "the end")
+            await until(step, 60, "the end")
 
         assert [b"%d" % n for n in range(40)] == seen
 
@@ -403,7 +403,7 @@ async def test_the_owners_other_work_commits_only_while_nobody_else_has_moved_th
 
         handler = _Maintains(interfere)
         async with running(consumer(database, log, handler, workers=1)):
-            await until(lambda: handler.done == 2, 20, "the work")
+            await until(lambda: handler.done == 2, 60, "the work")
 
         assert 3 == handler.attempts
         assert 2 == await counted(database, "maintained"), "the interfered attempt was rolled back"
@@ -425,7 +425,7 @@ async def test_the_time_that_a_group_is_through_moves_on_while_nothing_comes(dep
             async def moved_on() -> bool:
                 return await through() > asked
 
-            await until(moved_on, 20, "the time")
+            await until(moved_on, 60, "the time")
 
             # A busy partition does not keep the time of the others back.
             busy = _key_of(0, deployment.partitions)
@@ -442,7 +442,7 @@ async def test_the_time_that_a_group_is_through_moves_on_while_nothing_comes(dep
                 others = {row["partition"]: row["read_through"] for row in rows}
                 return all(value > asked for value in others.values())
 
-            await until(others_moved_on, 5, "the time of the idle partitions")
+            await until(others_moved_on, 60, "the time of the idle partitions")
 
 
 async def test_a_topic_that_is_missing_or_has_other_partitions_is_refused(deployment: Deployment) -> None:

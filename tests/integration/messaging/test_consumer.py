@@ -84,7 +84,7 @@ async def test_background_topics_wait_until_the_live_ones_are_known_to_be_at_the
         member = consumer(database, log, handler, background=(IMPORTS,), workers=1)  # type: ignore[arg-type]
         async with running(member):
             # The live topic is empty-handed, but does not say that it is at its end: a slow broker.
-            await until(lambda: len(log.reads) > 20, 20, "reads")
+            await until(lambda: len(log.reads) > 20, 60, "reads")
             assert {EVENTS.name} == set(log.reads)
 
             log.coming[EVENTS.name].append(Reading([], {}, {Partition(EVENTS.name, 0): 5}))
@@ -130,12 +130,12 @@ async def test_a_new_assignment_drops_the_caches_and_what_was_fetched_ahead(on_p
     async with on_postgres.open() as (database, _):
         handler = Effects("first")
         async with running(consumer(database, log, handler, workers=1)):  # type: ignore[arg-type]
-            await until(lambda: bool(log.reads), 20, "a read")
+            await until(lambda: bool(log.reads), 60, "a read")
             forgotten = handler.forgotten
             # Another member has handled records 0 to 2 meanwhile.
             await database.pool.execute("update event_log.offsets set next_offset = 3")
             log.assignment = Assignment(2, (0,))
-            await until(lambda: handler.forgotten > forgotten, 20, "the new assignment")
+            await until(lambda: handler.forgotten > forgotten, 60, "the new assignment")
             log.coming[EVENTS.name].append(_reading(EVENTS.name, 3, 4))
             await until_counted(database, "first", 2)
 
@@ -182,7 +182,7 @@ async def test_what_comes_while_a_batch_is_handled_is_taken_up_at_once(on_postgr
         options = {"workers": 1, "batch_records": 1, "tick_seconds": 60}
         async with running(consumer(database, log, handler, **options)):  # type: ignore[arg-type]
             await asyncio.wait_for(handler.worked.wait(), 20)
-            await until(lambda: len(log.reads) == 2, 20, "the reading ahead, which finds nothing")
+            await until(lambda: len(log.reads) == 2, 60, "the reading ahead, which finds nothing")
             log.coming[EVENTS.name].append(_reading(EVENTS.name, 1))
             log.news.tell()
             handler.let_go.set()

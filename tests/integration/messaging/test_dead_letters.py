@@ -42,7 +42,7 @@ async def _letters(database: Database, log: EventLog, deployment: Deployment, co
         return len(found) == count
 
     async with running(*deployment.relay(database)):
-        await until(enough, 30, f"{count} letters")
+        await until(enough, 60, f"{count} letters")
     return found
 
 

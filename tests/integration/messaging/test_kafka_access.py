@@ -93,7 +93,7 @@ async def test_kafka_by_tls_and_sasl_lets_every_client_in(
             async def told() -> bool:
                 return len(await read_letters(log, LETTERS)) == 1
 
-            await until(told, 20, "the letter")
+            await until(told, 60, "the letter")
         await log.check()
 
 

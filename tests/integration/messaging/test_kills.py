@@ -9,7 +9,6 @@ from libs.database import Database
 from libs.messaging import EventLog
 from tests.integration.messaging.harness import (
     EVENTS,
-    SESSION_SECONDS,
     UPDATES,
     Deployment,
     Effects,
@@ -32,7 +31,7 @@ async def test_what_was_acknowledged_is_stored_though_its_writer_is_killed(
     async with deployment.open() as (database, log):
         writers = [programs.start(deployment, "publish", name=f"life {life}") for life in range(3)]
         for writer in writers:
-            await until(lambda w=writer: len(w.lines()) > 300, 30, "a writer under load")  # type: ignore[misc]
+            await until(lambda w=writer: len(w.lines()) > 300, 60, "a writer under load")  # type: ignore[misc]
             writer.kill()
             lines = writer.lines()
             assert "ready" == lines[0]
@@ -45,10 +44,10 @@ async def test_what_was_acknowledged_is_stored_though_its_writer_is_killed(
                 last = "select count(*) from effects where value like 'last %'"
                 return bool(50 == await database.pool.fetchval(last))
 
-            await until(all_read, 20, "the end")
+            await until(all_read, 60, "the end")
         stored = [row["value"] for row in await database.pool.fetch("select value from effects")]
 
-    assert len(acknowledged) > 900
+    assert len(acknowledged) >= 900
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
     # The kills came under load: they caught records that were stored, but whose writer did not live to
@@ -81,7 +80,7 @@ async def _load(log: EventLog, values: list[str]) -> AsyncIterator[None]:
 async def _in_the_middle_of_a_batch(member: Program) -> None:
     """Wait for a batch that has begun since now."""
     begun = len(member.lines())
-    await until(lambda: len(member.lines()) > begun + 1 or not member.said("ready"), 20, "a batch")
+    await until(lambda: len(member.lines()) > begun + 1 or not member.said("ready"), 60, "a batch")
 
 
 def _in_batches(member: Program) -> int:
@@ -98,6 +97,10 @@ async def test_a_member_killed_in_the_middle_of_a_batch_loses_and_doubles_nothin
 ) -> None:
     values: list[str] = []
     async with deployment.open() as (database, log):
+
+        async def something_waits() -> bool:
+            return await counted(database, "first") < len(values)
+
         settings = {"batch_records": 50, "workers": 2}
         survivor = consumer(database, log, lambda: Effects("first", UPDATES))
         last = consumer(database, log, lambda: Effects("second"), UPDATES)
@@ -114,8 +117,9 @@ async def test_a_member_killed_in_the_middle_of_a_batch_loses_and_doubles_nothin
                 begun = _in_batches(members[0])
                 await until_counted(database, "first", len(values) + 100)
                 await _in_the_middle_of_a_batch(members[1])
+                members[1].signal(signal.SIGSTOP)
+                await until(something_waits, what="records before the second member")
                 members[1].kill()
-                waiting = len(values) - await counted(database, "first")
                 async with running(survivor):
                     await until_counted(database, "first", len(values) + 100)
             async with running(survivor):
@@ -124,7 +128,6 @@ async def test_a_member_killed_in_the_middle_of_a_batch_loses_and_doubles_nothin
 
         assert before > 0
         assert begun > 0
-        assert waiting > 0, "the second member was killed with records before it"
         await assert_once_and_in_order(database, "first", values)
         await assert_once_and_in_order(database, "second", values)
 
@@ -143,11 +146,11 @@ async def test_a_zombie_that_comes_back_after_its_session_writes_nothing_twice(
             stood = await counted(database, "first")
             async with running(consumer(database, log, lambda: Effects("first", UPDATES))):
                 # Its session is over: somebody else reads its partitions, past its unfinished batch.
-                await until_counted(database, "first", stood + 200, 15 + SESSION_SECONDS)
+                await until_counted(database, "first", stood + 200)
                 begun = len(zombie.lines())
                 zombie.signal(signal.SIGCONT)
-                await until(lambda: "consumer retries" in zombie.log(), 20, "the fence")
-                await until(lambda: len(zombie.lines()) > begun, 20, "a new share for it")
+                await until(lambda: "consumer retries" in zombie.log(), 60, "the fence")
+                await until(lambda: len(zombie.lines()) > begun, 60, "a new share for it")
                 zombie.stop()
         async with running(consumer(database, log, lambda: Effects("first", UPDATES))):
             await until_counted(database, "first", len(values))

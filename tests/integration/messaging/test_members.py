@@ -2,13 +2,15 @@
 
 import asyncio
 import uuid
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.messaging import members
+from libs.database import open_database
+from libs.messaging import PostgresLog, members
 from tests.integration.messaging.harness import Deployment, until
 
 
@@ -33,7 +35,7 @@ async def test_nobody_takes_what_another_still_holds(connections: list[asyncpg.C
     ids = sorted(uuid.uuid4() for _ in range(2))
 
     async def beat(member: int) -> tuple[int, ...]:
-        return await members.beat(connections[member], "g", ids[member], 4, 5.0)
+        return await members.beat(connections[member], "g", ids[member], 4, 600.0)
 
     assert (0, 1, 2, 3) == await beat(0)
     assert () == await beat(1), "the first has not given anything up yet"
@@ -53,7 +55,7 @@ async def test_a_member_whose_connection_is_gone_loses_its_share_at_once(
     async def taken() -> bool:
         return (0, 1, 2, 3) == await members.beat(connections[1], "g", second, 4, 60.0)
 
-    await until(taken, 5, "the share of the dead")
+    await until(taken, 60, "the share of the dead")
 
 
 async def test_a_member_that_is_silent_for_its_session_loses_its_share_and_may_return(
@@ -65,25 +67,23 @@ async def test_a_member_that_is_silent_for_its_session_loses_its_share_and_may_r
     async def taken() -> bool:
         return (0, 1, 2, 3) == await members.beat(connections[1], "g", second, 4, 0.2)
 
-    await until(taken, 5, "the share of the silent")
-    assert () == await members.beat(connections[0], "g", first, 4, 5.0)
-    assert (1, 3) == await members.beat(connections[1], "g", second, 4, 5.0)
-    assert (0, 2) == await members.beat(connections[0], "g", first, 4, 5.0)
+    await until(taken, 60, "the share of the silent")
+    assert () == await members.beat(connections[0], "g", first, 4, 600.0)
+    assert (1, 3) == await members.beat(connections[1], "g", second, 4, 600.0)
+    assert (0, 2) == await members.beat(connections[0], "g", first, 4, 600.0)
 
 
 async def test_a_member_that_hangs_in_a_heartbeat_does_not_cost_the_others_theirs(
     on_postgres: Deployment, connections: list[asyncpg.Connection]
 ) -> None:
-    async with (
-        on_postgres.open() as (_, log),
-        log.subscribe("g", []) as subscription,
-        log.subscribe("g", []) as other,
-    ):
+    async with open_database(on_postgres.database_url, "test") as database, AsyncExitStack() as stack:
+        log = PostgresLog(database, on_postgres.partitions, on_postgres.namespace, session_seconds=60)
+        subscription, other = [await stack.enter_async_context(log.subscribe("g", [])) for _ in range(2)]
 
         async def shared() -> bool:
             return 2 == len(subscription.assignment.indexes) == len(other.assignment.indexes)
 
-        await until(shared, 10, "shares")
+        await until(shared, 60, "shares")
         generations = subscription.assignment.generation, other.assignment.generation
         # Stops in the middle of a beat, with the group's lock, as a SIGSTOP would make it.
         hanging = connections[0]
@@ -99,7 +99,7 @@ async def test_a_member_that_hangs_in_a_heartbeat_does_not_cost_the_others_their
         async def beaten() -> bool:
             return bool(await connections[1].fetchval(f"select ({beats}) > $1", stood))
 
-        await until(beaten, 5, "further heartbeats")
+        await until(beaten, 60, "further heartbeats")
         await asyncio.sleep(0)
 
         assert generations == (subscription.assignment.generation, other.assignment.generation)

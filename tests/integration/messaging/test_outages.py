@@ -120,8 +120,8 @@ async def test_publishing_ends_at_its_deadline_while_the_broker_is_gone(
     deployment = Deployment(broker.bootstrap, database_url, "deadline")
     await deployment.declare()
     async with deployment.open() as (_, log):
-        log._publish_seconds = 0.5  # type: ignore[attr-defined]
         await log.publish(EVENTS, numbered("w", 0, 10))
+        log._publish_seconds = 0.5  # type: ignore[attr-defined]
         broker.kill()
         for start in range(10, 40, 10):
             with pytest.raises(Unavailable):
@@ -183,4 +183,4 @@ async def _kill(server: EmbeddedPostgres) -> None:
         connection.terminate()
         return False
 
-    await until(gone, 10, "the server's end")
+    await until(gone, 60, "the server's end")

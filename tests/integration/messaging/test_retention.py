@@ -223,7 +223,7 @@ async def test_another_deployments_and_another_services_topics_are_left_alone(
             async def gone() -> bool:
                 return [] == await _left(database)
 
-            await until(gone, 20, "the drop")
+            await until(gone, 60, "the drop")
 
 
 def test_every_topic_says_who_reads_it() -> None:
@@ -272,11 +272,11 @@ async def test_a_backlog_that_exceeds_retention_is_counted_and_stops_its_partiti
         await _put(log, EVENTS, b"behind")
         lost = _lost()
         async with running(member):
-            await until(lambda: _lost() == lost + 2, 30, "the count")
+            await until(lambda: _lost() == lost + 2, 60, "the count")
             await _put(log, EVENTS, b"elsewhere", index=1)
             await until_counted(database, "first", 2)
         async with running(member):
-            await until(lambda: _lost() == lost + 4, 30, "another start tells it again")
+            await until(lambda: _lost() == lost + 4, 60, "another start tells it again")
         assert 2 == await counted(database, "first")
 
         # What docs/production.md tells: go on behind what is lost.
