@@ -21,9 +21,12 @@ RUN python -m compileall -q /app
 
 FROM python:3.11-slim-trixie
 ARG SERVICE
+# What the metric tessera_build_info tells.
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="tessera-${SERVICE}" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV SERVICE=${SERVICE} \
+    TESSERA_VERSION=${VERSION} \
     PATH=/venv/bin:$PATH \
     PYTHONPATH=/app:/app/libs/contracts/src \
     PYTHONUNBUFFERED=1 \

@@ -23,6 +23,7 @@ from libs.messaging.opening import open_event_log, upkeep
 from libs.messaging.retrying import passes
 from libs.messaging.topics import owned_by
 from libs.observability import configure_logs, configure_traces, serve_metrics, stop_traces
+from libs.observability.metrics import tell_build
 from libs.rpc.server import Service
 from libs.settings import Role, ServiceSettings, problems_of
 
@@ -130,6 +131,7 @@ def main(
         return 2
     configure_logs(settings.service, settings.log_format, settings.log_level)
     configure_traces(settings.service, settings.trace_endpoint, settings.trace_ratio)
+    tell_build(settings.service, settings.tessera_version)
     log.info("process starts", role=role, process=os.getpid())
     try:
         rpc.run(run(settings, role))

@@ -113,6 +113,8 @@ class ServiceSettings(KafkaSettings, BaseSettings):
     """The service's PostgreSQL, as `postgresql://user:password@host:port/database`."""
     tessera_namespace: str = Field("tessera", pattern=r"^[a-z][a-z0-9_]{0,30}$")
     """Prefixes topics and groups, so that deployments can share a cluster."""
+    tessera_version: str = ""
+    """What the metric `tessera_build_info` tells: an image's version; else the installed package's."""
     topic_partitions: int = Field(8, ge=1, le=4096)
     """Partitions of every topic: 8 embedded, 64 in production. A divisor of 4,096; fixed at first start."""
     topic_replicas: int = Field(1, ge=1)

@@ -38,6 +38,9 @@ _READ_THROUGH = """
 select min(coalesce(o.read_through, 0)) as through, count(*) as partitions
 from event_log.offsets as o where o.group_name = $1 and o.topic = $2
 """
+_HANDLED = """
+select coalesce(sum(next_offset), 0)::bigint from event_log.offsets where group_name = $1 and topic = $2
+"""
 
 
 async def load(
@@ -91,6 +94,11 @@ async def advance(
     )
     if status != f"UPDATE {len(partitions)}":
         raise OffsetConflict(f"{group}: another member has advanced one of {partitions}")
+
+
+async def handled(connection: Connection, group: str, topic: str) -> int:
+    """How many records of a topic a group has handled: it stands still while nothing comes."""
+    return int(await connection.fetchval(_HANDLED, group, topic))
 
 
 async def read_through(connection: Connection, group: str, topic: str, partitions: int) -> int | None:

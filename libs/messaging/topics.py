@@ -20,12 +20,25 @@ class Topic:
     readers: tuple[str, ...] = ()
     """The groups that read it on, wherever they stand. Nobody else's offsets keep a record."""
     retention: timedelta = RETENTION
+    types: frozenset[str] = frozenset()
+    """The CloudEvents types of its records. Readers leave out and count any other; none: all are taken."""
 
 
-INGEST_EVENTS = Topic("ingest.events", owner="ingest", readers=("profile",))
-INGEST_IMPORTS = Topic("ingest.imports", owner="ingest", readers=("profile",))
-PROFILE_UPDATES = Topic("profile.updates", owner="profile", readers=("segment", "recommend"))
-SEGMENT_TRANSITIONS = Topic("segment.transitions", owner="segment", readers=("render",))
+_COLLECTED = frozenset({"tessera.ingest.v1.EventCollected"})
+INGEST_EVENTS = Topic("ingest.events", owner="ingest", readers=("profile",), types=_COLLECTED)
+INGEST_IMPORTS = Topic("ingest.imports", owner="ingest", readers=("profile",), types=_COLLECTED)
+PROFILE_UPDATES = Topic(
+    "profile.updates",
+    owner="profile",
+    readers=("segment", "recommend"),
+    types=frozenset({"tessera.profile.v1.ProfileUpdated", "tessera.profile.v1.ClockAdvanced"}),
+)
+SEGMENT_TRANSITIONS = Topic(
+    "segment.transitions",
+    owner="segment",
+    readers=("render",),
+    types=frozenset({"tessera.segment.v1.TransitionOccurred"}),
+)
 # Connectors are handed what is in render's own tables; the topic is for others, who find it on Kafka.
 RENDER_MESSAGES = Topic("render.messages", owner="render")
 # Each consumer owns its dead letters, since an outbox numbers its topics alone. People look at them.

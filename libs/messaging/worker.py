@@ -20,7 +20,7 @@ from libs.messaging.batches import Batches
 from libs.messaging.handling import ConsumerSettings, Handler
 from libs.messaging.log import EventLog, OffsetConflict, Subscription
 from libs.messaging.progress import Progress
-from libs.messaging.records import Partition, Position, Reading
+from libs.messaging.records import Partition, Position, Reading, Received
 from libs.messaging.retrying import BackOff, is_broken, lost_race_seconds, passes
 from libs.observability import metrics, traces
 from libs.repeats import Repeats
@@ -50,6 +50,7 @@ class Worker:
         self._progress = Progress()
         self._live = frozenset(topic.name for topic in settings.topics)
         self._background = frozenset(topic.name for topic in settings.background)
+        self._types = {topic.name: topic.types for topic in (*settings.topics, *settings.background)}
         self._in_hand: frozenset[str] = frozenset()
         self._maintained = 0.0
         self._lag_known = 0.0
@@ -193,7 +194,10 @@ class Worker:
         group = self._settings.group
         progress = self._progress
         started = time.perf_counter()
-        counts = Counter(record.topic for record in reading.records)
+        kinds = Counter((record.topic, record.type) for record in reading.records)
+        counts: Counter[str] = Counter()
+        for (topic, _), count in kinds.items():
+            counts[topic] += count
         self._in_hand = frozenset(counts)
         with ExitStack() as spans:
             spans.enter_context(traces.span(f"{group} batch", records=len(reading.records)))
@@ -205,7 +209,8 @@ class Worker:
                     # What the handler hands on continues this span.
                     record.headers["traceparent"] = traces.current_traceparent() or traceparent
             through = {**progress.through, **reading.through}
-            await self._batches.commit(connection, progress, progress.unseen(reading.records), after, through)
+            records = self._known(progress.unseen(reading.records), kinds)
+            await self._batches.commit(connection, progress, records, after, through)
         progress.through.clear()
         self._back_off.worked()
         seconds = time.perf_counter() - started
@@ -216,6 +221,17 @@ class Worker:
         log.debug("batch handled", group=group, records=len(reading.records), seconds=round(seconds, 4))
         positions = progress.positions
         await self._subscription.commit_hint({p: positions[p].offset for p in reading.next_offsets})
+
+    def _known(self, records: list[Received], kinds: Counter[tuple[str, str]]) -> list[Received]:
+        """Leave out, and count, what no handler can know: types that a topic does not declare."""
+        unknown = {kind for kind in kinds if self._types[kind[0]] and kind[1] not in self._types[kind[0]]}
+        for topic, type_ in unknown:
+            group = self._settings.group
+            metrics.UNKNOWN_RECORDS.labels(group, topic).inc(kinds[topic, type_])
+            held_back = self._repeats.held_back(("unknown", topic, type_))
+            if held_back is not None:
+                log.warning("unknown records", group=group, topic=topic, type=type_, suppressed=held_back)
+        return [r for r in records if (r.topic, r.type) not in unknown] if unknown else records
 
     async def _maintain(self, connection: Connection) -> bool:
         """Between batches, a few times a second: note the log's end, and do the owner's other work.

@@ -4,12 +4,17 @@ Labels are few and bounded: never an id of a person, a key, or free text.
 """
 
 import asyncio
+import platform
 from dataclasses import dataclass
+from importlib import metadata
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, Info, start_http_server
 
 log = structlog.get_logger(__name__)
+
+# Info: which version runs. One line a process, with value 1: for joining other metrics with it.
+BUILD = Info("tessera_build", "The service and the versions that run.")
 
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -34,6 +39,8 @@ CONSUMER_LAG = Gauge("tessera_consumer_lag", "Records not yet handled.", ["group
 DEAD_LETTERS = Counter("tessera_dead_letters", "Records that could not be handled.", ["group", "topic"])
 # Gauge: partitions that stopped after a burst of dead letters, and wait for a person.
 STOPPED_PARTITIONS = Gauge("tessera_stopped_partitions", "Partitions that stopped.", ["group", "topic"])
+# Counter: records of a type that their topic does not declare: a writer of another version, or a stranger.
+UNKNOWN_RECORDS = Counter("tessera_unknown_records", "Records of an unknown type.", ["group", "topic"])
 # Counter: records that the log dropped before a group had read them: its partition stops there.
 LOST_RECORDS = Counter("tessera_lost_records", "Records dropped before they were read.", ["group", "topic"])
 # Gauge: on the log in PostgreSQL, the age of the oldest record that a declared reader has not read.
@@ -74,6 +81,15 @@ MESSAGES = Counter("tessera_messages", "Messages and decisions not to send.", ["
 DELIVERIES = Counter("tessera_deliveries", "Messages handed to connectors, by result.", ["result"])
 # Gauge: the version of each kind of model that this replica serves.
 MODEL_VERSION = Gauge("tessera_model_version", "Version of the model in use.", ["model"])
+
+
+def tell_build(service: str, version: str = "") -> None:
+    """Say which service and which versions this process runs; `version` where it is no installed package."""
+    try:
+        told = version or metadata.version("tessera")
+    except metadata.PackageNotFoundError:
+        told = "unknown"
+    BUILD.info({"service": service, "version": told, "python": platform.python_version()})
 
 
 @dataclass

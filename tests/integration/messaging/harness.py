@@ -32,6 +32,7 @@ from libs.messaging.relay import Relay
 EVENTS = Topic("test.events", owner="test", readers=("reads test.events",))
 UPDATES = Topic("test.updates", owner="test", readers=("reads test.updates",))
 IMPORTS = Topic("test.imports", owner="test", readers=("reads test.events",))
+TYPED = Topic("test.typed", owner="test", readers=("reads test.typed",), types=frozenset({"test.Happened"}))
 LETTERS = Topic("test.dead_letters", owner="test")
 TOPICS = (EVENTS, UPDATES, IMPORTS, LETTERS)
 

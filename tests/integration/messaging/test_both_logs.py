@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.database import Connection, Database
 from libs.messaging import (
@@ -25,12 +26,14 @@ from libs.messaging import (
     offsets,
     slot_of,
 )
+from libs.messaging.dead_letters import read_letters
 from libs.messaging.records import MOST_BYTES
 from tests.integration.messaging.harness import (
     EVENTS,
     IMPORTS,
     LETTERS,
     POISON,
+    TYPED,
     UPDATES,
     Deployment,
     Effects,
@@ -195,6 +198,27 @@ async def test_a_poisoned_record_becomes_a_dead_letter_and_the_rest_is_handled(
         await assert_once_and_in_order(
             database, "first", [r.value.decode() for r in records if r.value != POISON]
         )
+
+
+def _unknown() -> float:
+    labels = {"group": "reads test.typed", "topic": TYPED.name}
+    return REGISTRY.get_sample_value("tessera_unknown_records_total", labels) or 0.0
+
+
+async def test_records_of_an_unknown_type_are_counted_and_left_out(deployment: Deployment) -> None:
+    strangers = [Record(b"k", type_, POISON, 1) for type_ in ("test.Renamed", "", "test.Happened2")]
+    async with deployment.open() as (database, log):
+        await log.declare([TYPED])
+        await log.publish(TYPED, [*numbered("w", 0, 20), *strangers, *numbered("w", 20, 20)])
+        await log.publish(TYPED, strangers)
+        counted_before = _unknown()
+        async with running(consumer(database, log, lambda: Effects("first"), TYPED)):
+            await until_counted(database, "first", 40)
+            await until(lambda: _unknown() == counted_before + 6, what="the count")
+        letters = await read_letters(log, LETTERS)
+
+        assert 40 == await counted(database, "first")
+        assert [] == letters
 
 
 async def test_a_burst_of_poison_stops_its_partition_alone_and_loses_nothing(deployment: Deployment) -> None:

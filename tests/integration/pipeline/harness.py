@@ -121,7 +121,7 @@ class Pipeline:
         """What profile runs beside its API: its workers and the clock."""
         return [
             self._consumer(GROUP, INGEST_EVENTS, PROFILE_DEAD_LETTERS, self._profile_handler),
-            ClockJob(self.database, self.log, _TICK),
+            ClockJob(self.database, self.log, _TICK, idle_seconds=0),
         ]
 
     def _profile_handler(self) -> Handler:

@@ -15,7 +15,7 @@ from tests.integration.profile.harness import PARTITIONS, Deployment, key_for
 
 
 def _clock(deployment: Deployment) -> ClockJob:
-    return ClockJob(deployment.database, deployment.log, seconds=0.02)
+    return ClockJob(deployment.database, deployment.log, seconds=0.02, idle_seconds=0)
 
 
 async def _told(deployment: Deployment) -> list[tuple[int, int, int]]:
@@ -129,3 +129,28 @@ async def test_imports_do_not_hold_the_time_back(deployment: Deployment) -> None
         await deployment.drain()
 
     assert left > 0
+
+
+async def test_while_no_event_comes_the_time_is_told_once_a_second(deployment: Deployment) -> None:
+    await deployment.apply(*generated.events(random.Random(1), 10))
+    clock = ClockJob(deployment.database, deployment.log)
+
+    async def told_after(micros: int, events: int = 0) -> int:
+        """How many partitions are told that so much time has passed, in which so many events came."""
+        before = len(await _told(deployment))
+        await deployment.database.pool.execute(
+            "update event_log.offsets set read_through = read_through + $1, "
+            "next_offset = next_offset + case partition when 0 then $2::bigint else 0 end "
+            "where group_name = 'profile' and topic = 'ingest.events'",
+            micros,
+            events,
+        )
+        await clock.tell()
+        return len(await _told(deployment)) - before
+
+    assert PARTITIONS == await told_after(0), "a process that starts tells it at once"
+    assert 0 == await told_after(200_000)
+    assert 0 == await told_after(799_999)
+    assert PARTITIONS == await told_after(1)
+    assert PARTITIONS == await told_after(1, events=1), "an event does not wait"
+    assert 0 == await told_after(1)

@@ -93,7 +93,9 @@ async def test_a_record_that_cannot_be_parsed_becomes_a_dead_letter_and_the_rest
     events = generated.events(random.Random(3), 60)
     await deployment.send(*events[:30])
     broken = [Record(b"key", "tessera.ingest.v1.EventCollected", b"\xff\xff", 1)]
-    broken.append(Record(b"key", "x", collected(user_id="1", traits=b"[1]").SerializeToString(), 1))
+    broken.append(
+        Record(b"key", broken[0].type, collected(user_id="1", traits=b"[1]").SerializeToString(), 1)
+    )
     await deployment.log.publish(INGEST_EVENTS, broken)
     await deployment.apply(*events[30:])
     letters = [value for *_, value in await deployment.topic("profile.dead_letters")]

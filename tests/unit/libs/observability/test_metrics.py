@@ -1,7 +1,9 @@
 """The metrics and the address where they are read."""
 
 import asyncio
+import platform
 import socket
+from importlib.metadata import version
 from urllib.request import urlopen
 
 import pytest
@@ -50,3 +52,11 @@ def test_every_metric_carries_the_systems_name() -> None:
     named = {metric.name for metric in REGISTRY.collect() if metric.name.startswith("tessera_")}
 
     assert len(ours) == len(named)
+
+
+@pytest.mark.parametrize(("given", "told"), [("1.2.3", "1.2.3"), ("", version("tessera"))])
+def test_a_process_tells_what_it_is_built_from(given: str, told: str) -> None:
+    metrics.tell_build("profile", given)
+    labels = {"service": "profile", "version": told, "python": platform.python_version()}
+
+    assert 1 == REGISTRY.get_sample_value("tessera_build_info", labels)
