@@ -82,13 +82,14 @@ def test_segments_have_the_contract_s_fields(shop: str) -> None:
 @pytest.mark.parametrize("shop", SHOPS)
 def test_triggers_have_the_contract_s_fields_and_one_fires_within_seconds(shop: str) -> None:
     triggers = _read(shop, "triggers")
-    delays = [_seconds(trigger["delay"]) for trigger in triggers]
+    delays = [_seconds(trigger.get("delay", "0s")) for trigger in triggers]
 
     assert _ids(triggers, "trigger_id")
     assert min(delays) <= 5
     assert max(delays) <= 30 * 86400
     for trigger, delay in zip(triggers, delays, strict=True):
-        _as(Trigger, {**trigger, "delay": f"{delay}s"})
+        mode = f"TRIGGER_MODE_{trigger.get('mode', 'last_event').upper()}"
+        _as(Trigger, {**trigger, "delay": f"{delay}s", "mode": mode})
 
 
 @pytest.mark.parametrize("shop", SHOPS)

@@ -64,6 +64,17 @@ class Streamed:
         self.states = FakeStates(1)
         self.histories: dict[str, list[Update]] = {}
         self.transitions: list[Transition] = []
+        self.dirty: set[str] = set()
+        self.at_once = 1_000_000
+
+    async def follow_all(self, events: dict[str, Occurrence]) -> None:
+        """Something happens to several people in one batch."""
+        updates = []
+        for id_, one in events.items():
+            history = self.histories.setdefault(id_, [])
+            history.append(Update(id_, len(history) + 1, occurrences=(one,)))
+            updates.append(history[-1])
+        await self.follow(updates)
 
     async def happen(self, id_: str, *events: Occurrence, **more: object) -> None:
         history = self.histories.setdefault(id_, [])
@@ -93,7 +104,9 @@ class Streamed:
         return [(t.definition_id, t.time) for t in self.transitions if t.kind is kind]
 
     def follower(self) -> Follower:
-        return Follower(self.plan, self.states, FakeHistories(self.histories), self.states.index_of)
+        histories = FakeHistories(self.histories)
+        histories.unreadable, histories.at_once = self.dirty, self.at_once
+        return Follower(self.plan, self.states, histories, self.states.index_of)
 
 
 async def test_thirty_days_pass_in_milliseconds_and_end_to_the_microsecond() -> None:
