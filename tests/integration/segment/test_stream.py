@@ -192,7 +192,7 @@ async def test_nothing_is_decided_before_the_first_clock(world: World) -> None:
     assert 1 == len(await world.transitions())
 
 
-async def _handle(world: World, handler: Handler, index: int, *records: Record) -> list[Transition]:
+async def handle(world: World, handler: Handler, index: int, *records: Record) -> list[Transition]:
     """One batch of one partition; returns the transitions."""
     received = [
         Received(PROFILE_UPDATES.name, index, n, r.key, r.type, r.value, r.time, {})
@@ -211,27 +211,27 @@ async def test_a_merge_moves_history_between_keys(world: World, order: str) -> N
     await world.define("carts", 'events("Cart").within("2h").count() == 1')
     absorbed, survivor = person_in(0), person_in(1)
     one, other = world.handler(), world.handler()
-    await _handle(world, one, 0, clock_record(START, 0))
-    await _handle(world, other, 1, clock_record(START, 1))
+    await handle(world, one, 0, clock_record(START, 0))
+    await handle(world, other, 1, clock_record(START, 1))
     cart = event("Cart", START + SECOND, item="shoe")
     await world.profile.happen(absorbed, cart)
     await world.profile.happen(survivor, event("Order", START - DAY))
     for id_, handler in ((absorbed, one), (survivor, other)):
-        await _handle(world, handler, index_of(id_), record_of(world.profile.histories[id_][0]))
+        await handle(world, handler, index_of(id_), record_of(world.profile.histories[id_][0]))
     await world.profile.happen(absorbed, event("View", START + 2 * SECOND))
-    await _handle(world, one, 0, record_of(world.profile.histories[absorbed][1]))
+    await handle(world, one, 0, record_of(world.profile.histories[absorbed][1]))
     told = await world.profile.merge(absorbed, survivor)
     grave = [record_of(u) for u in told if u.profile_id == absorbed]
     moved = [record_of(u) for u in told if u.profile_id == survivor]
     # The absorbed partition's clock passes the due time before the merge is read there.
-    early = await _handle(world, one, 0, clock_record(START + HOUR + 2 * SECOND, 0))
+    early = await handle(world, one, 0, clock_record(START + HOUR + 2 * SECOND, 0))
     late = clock_record(START + HOUR + 3 * SECOND, 1)
     if order == "absorbed first":
-        found = [*await _handle(world, one, 0, *grave), *await _handle(world, other, 1, *moved, late)]
+        found = [*await handle(world, one, 0, *grave), *await handle(world, other, 1, *moved, late)]
     else:
         batches = [[*moved, late]] if order == "survivor first" else [[*moved[:1], late], moved[1:]]
-        found = [t for batch in batches for t in await _handle(world, other, 1, *batch)]
-        found += await _handle(world, one, 0, *grave)
+        found = [t for batch in batches for t in await handle(world, other, 1, *batch)]
+        found += await handle(world, one, 0, *grave)
     fired = [t for t in [*early, *found] if t.kind == TRIGGERED]
 
     assert [(absorbed, cart.event_id, START + SECOND + HOUR, b'{"item":"shoe"}')] == [
@@ -386,10 +386,10 @@ async def test_a_worker_with_older_definitions_writes_nothing(world: World) -> N
     person = person_in(0)
     old = await world.plans.load()
     handler = world.handler()
-    await _handle(world, handler, 0, clock_record(START, 0))
+    await handle(world, handler, 0, clock_record(START, 0))
     await world.define("lookers", 'events("View").count() > 0')
     await world.profile.happen(person, event("View", START))
-    await _handle(world, handler, 0, record_of(world.profile.histories[person][0]))
+    await handle(world, handler, 0, record_of(world.profile.histories[person][0]))
 
     class Lagging(Plans):
         async def newest(self, connection: Connection) -> Plan:
@@ -399,5 +399,5 @@ async def test_a_worker_with_older_definitions_writes_nothing(world: World) -> N
     await world.profile.happen(person, event("Order", START))
 
     with pytest.raises(Unavailable):
-        await _handle(world, lagging, 0, record_of(world.profile.histories[person][1]))
+        await handle(world, lagging, 0, record_of(world.profile.histories[person][1]))
     assert {(person, "lookers")} == (await world.members()).keys()
