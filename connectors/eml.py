@@ -8,21 +8,36 @@ from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime
 from html import escape
+from typing import Any
 
+from connectors.mailboxes import encoded, mailbox_of
 from connectors.pictures import Picture, taken_out
 from tessera.render.v1.message_pb2 import Message
 
-_FOLDED = frozenset({"from", "to", "reply-to", "subject"})
 _MOST_LINE = 995
+_OWN = frozenset({"from", "to", "reply-to", "subject"})
 
 
 class _Policy(EmailPolicy):
-    """Leaves links and ids on one line: Python folds a long one into encoded words that nobody reads."""
+    """Writes the headers that Python would change.
+
+    Links and ids stay on one line: Python folds a long one into encoded words that nobody reads. Mailboxes
+    and subjects are written by us: Python drops the quotes of a local part, and spaces between words.
+    """
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        if name.lower() in _OWN:
+            return name, value
+        return super().header_store_parse(name, value)
+
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        return value if name.lower() in _OWN else super().header_fetch_parse(name, value)
 
     def fold_binary(self, name: str, value: str) -> bytes:
         whole = f"{name}: {value}"
-        folded = name.lower() in _FOLDED or name.lower().startswith("content-")
-        if folded or len(whole) > _MOST_LINE or not whole.isascii():
+        if name.lower() in _OWN:
+            return f"{whole}\n".replace("\n", "\r\n").encode("ascii")
+        if name.lower().startswith("content-") or len(whole) > _MOST_LINE or not whole.isascii():
             return super().fold_binary(name, value)
         return f"{whole}\r\n".encode()
 
@@ -49,11 +64,14 @@ def mail_of(message: Message) -> bytes:
 
 def _mail(message: Message) -> EmailMessage:
     mail = EmailMessage(_POLICY)
-    mail["From"] = message.sender
-    mail["To"] = message.to
+    mail["From"] = mailbox_of(message.sender).header("From")
+    try:
+        mail["To"] = mailbox_of(message.to).header("To")
+    except ValueError:
+        raise Undeliverable("the recipient is not one address in ASCII") from None
     if message.reply_to:
-        mail["Reply-To"] = message.reply_to
-    mail["Subject"] = message.subject
+        mail["Reply-To"] = mailbox_of(message.reply_to).header("Reply-To")
+    mail["Subject"] = _subject(message.subject)
     mail["Date"] = format_datetime(message.create_time.ToDatetime(UTC))
     mail["Message-ID"] = message.rfc5322_message_id
     for header in message.headers:
@@ -61,9 +79,6 @@ def _mail(message: Message) -> EmailMessage:
     mail["X-Tessera-Campaign"] = message.campaign_id
     mail["X-Tessera-Message"] = message.message_id
     mail["X-Tessera-Idempotency-Key"] = message.idempotency_key
-    recipients = mail["To"].addresses
-    if len(recipients) != 1 or mail["To"].defects or not recipients[0].addr_spec.isascii():
-        raise Undeliverable("the recipient is not one address in ASCII")
     boundary = f"=_{hashlib.sha256(message.idempotency_key.encode()).hexdigest()[:32]}"
     html, pictures = taken_out(with_preheader(message.html, message.preheader))
     mail.set_content(message.text)
@@ -72,6 +87,13 @@ def _mail(message: Message) -> EmailMessage:
         _attach(mail, pictures, f"{boundary}-html")
     mail.set_boundary(boundary)
     return mail
+
+
+def _subject(text: str) -> str:
+    if len(text.splitlines()) > 1:
+        raise ValueError("the subject has more than one line")
+    is_plain = text.isascii() and text.isprintable() and "=?" not in text and len(text) < _MOST_LINE
+    return text if is_plain else encoded("Subject", text)
 
 
 def _attach(mail: EmailMessage, pictures: Sequence[Picture], boundary: str) -> None:

@@ -6,7 +6,6 @@ it open whether the mail was taken. It is sent again then, with the same Message
 
 import ssl
 from dataclasses import dataclass
-from email.utils import parseaddr
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -15,6 +14,7 @@ import aiosmtplib
 
 from connectors import eml
 from connectors.delivery import DELIVERED, Result, Verdict
+from connectors.mailboxes import mailbox_of
 from tessera.render.v1.message_pb2 import Message
 
 _SECONDS = 30.0
@@ -60,9 +60,9 @@ class Mailer:
             mail = eml.mail_of(message)
         except eml.Undeliverable as error:
             return Result(Verdict.REJECTED, str(error))
-        sender = self._bounce_address or parseaddr(message.sender)[1]
+        sender = self._bounce_address or mailbox_of(message.sender).spec
         try:
-            await self._send(sender, message.to, mail)
+            await self._send(sender, mailbox_of(message.to).spec, mail)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             return _verdict(refused.recipients[0])
         except aiosmtplib.SMTPResponseException as error:

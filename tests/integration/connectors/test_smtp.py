@@ -132,3 +132,20 @@ async def test_a_rejection_tells_render_whether_to_try_again() -> None:
         ("key-1", False, "550 nobody here"),
         ("key-2", False, "the recipient is not one address in ASCII"),
     ] == render.rejections
+
+
+async def test_a_local_part_that_must_be_quoted_is_quoted_in_the_envelope_too() -> None:
+    mail_server = MailServer()
+    render = FakeRender(message(to="sora..88@docomo.example", sender='"Shop: News" <news.@shop.example>'))
+    async with (
+        mail_server.running(),
+        serving(render) as address,
+        delivery.open_channel(address, "") as channel,
+        Mailer(Server("127.0.0.1", mail_server.port, "none")) as mailer,
+    ):
+        options = Options("smtp", idle_seconds=0.5)
+        await asyncio.wait_for(Connector(channel, mailer, options).run(asyncio.Event()), 20)
+
+    envelope = [command.split()[:2] for command in mail_server.commands if ":<" in command]
+    assert [["MAIL", 'FROM:<"news."@shop.example>'], ["RCPT", 'TO:<"sora..88"@docomo.example>']] == envelope
+    assert ["key-1"] == render.acknowledged
