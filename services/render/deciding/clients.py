@@ -46,6 +46,12 @@ class GrpcNeighbours:
                     found[asked[0]] = wire.unreadable(asked[0], much.message)
                 continue
             found |= {one: wire.person_of(profile) for one, profile in response.profiles.items()}
+            remaining = list(response.remaining_profile_ids)
+            if len(remaining) >= len(asked):
+                # Nobody was answered: to ask the same again would not end.
+                found |= {one: wire.unreadable(one, "profile leaves it out") for one in remaining}
+            elif remaining:
+                waiting.append(remaining)
         return found
 
     async def _profiles(self, asked: list[str]) -> profile_service_pb2.BatchGetProfilesResponse:

@@ -50,6 +50,7 @@ def cause_of(record: bytes, traceparent: str) -> Cause | Withdrawal | None:
         time=micros(found.time),
         event=found.event_properties_json,
         event_name=found.event_name,
+        trusted=found.trusted,
         traceparent=traceparent,
     )
 

@@ -91,14 +91,24 @@ class Profiles(profile_service_pb2_grpc.ProfileServiceServicer):
     calls: int = 0
     asked: list[int] = field(default_factory=list)
     """How many, by each call."""
+    most_bytes: int = 4 << 20
 
     async def BatchGetProfiles(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.calls += 1
         if self.down:
             await context.abort(grpc.StatusCode.UNKNOWN, "down")
         self.asked.append(len(request.profile_ids))
-        found = {i: self.profiles[i] for i in request.profile_ids if i in self.profiles}
-        return profile_service_pb2.BatchGetProfilesResponse(profiles=found)
+        response = profile_service_pb2.BatchGetProfilesResponse()
+        size = 0
+        for number, profile_id in enumerate(request.profile_ids):
+            if profile_id not in self.profiles:
+                continue
+            size += self.profiles[profile_id].ByteSize()
+            if number and size > self.most_bytes:
+                response.remaining_profile_ids.extend(request.profile_ids[number:])
+                break
+            response.profiles[profile_id].CopyFrom(self.profiles[profile_id])
+        return response
 
     def add(self, **what: Any) -> str:
         """Add somebody; returns the id."""

@@ -15,6 +15,20 @@ WITHDRAWN = segment_events_pb2.TRANSITION_KIND_WITHDRAWN
 TRANSACTIONAL = campaign_pb2.STREAM_TRANSACTIONAL
 
 
+@pytest.mark.parametrize("name", ["Order Completed", "Product Added"])
+async def test_with_a_public_key_an_event_starts_no_transactional_mail(rig: Rig, name: str) -> None:
+    await rig.put(stream=TRANSACTIONAL, html="{{ event.note }}")
+    who = rig.profiles.add()
+    await rig.decide(rig.transition(who, event={"note": "pay here: evil.example"}, trusted=False))
+
+    (message,) = await rig.messages()
+    assert message_pb2.OUTCOME_SUPPRESSED == message.outcome
+    assert "the deciding event came with a public key, which the campaign does not accept" == (
+        message.outcome_reason
+    )
+    assert ("", "") == (message.html, message.to)
+
+
 async def test_a_campaign_that_says_so_takes_an_untrusted_cause(rig: Rig) -> None:
     await rig.put(stream=TRANSACTIONAL, accept_untrusted=True)
     await rig.decide(rig.transition(rig.profiles.add(), trusted=False))
@@ -125,7 +139,11 @@ async def test_a_message_tells_the_deciding_event_s_name_and_values(rig: Rig) ->
     assert ("Product Added", b"") == (large.event_name, large.event_properties_json)
 
 
-async def test_70_profiles_with_250_kb_of_traits_in_one_campaign_all_get_their_mail(rig: Rig) -> None:
+@pytest.mark.parametrize("most_bytes", [4 << 20, 1 << 30], ids=["in portions", "too much for a message"])
+async def test_70_profiles_with_250_kb_of_traits_in_one_campaign_all_get_their_mail(
+    rig: Rig, most_bytes: int
+) -> None:
+    rig.profiles.most_bytes = most_bytes
     await rig.put(html="{{ profile.traits.name }}")
     people = [rig.profiles.add(biography="x" * 250_000) for _ in range(70)]
     await rig.decide(*(rig.transition(who) for who in people))
