@@ -6,13 +6,13 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any
 
-import liquid
 import orjson
 import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from cli.definitions import load
+from services.render.engine.model import language
 from tessera.render.v1.campaign_pb2 import Campaign
 from tessera.segment.v1.segment_pb2 import Segment
 from tessera.segment.v1.trigger_pb2 import Trigger
@@ -117,12 +117,11 @@ def test_campaigns_name_what_exists(shop: str) -> None:
 @pytest.mark.parametrize("folder", TEMPLATES, ids=lambda folder: f"{folder.parts[-3]}-{folder.name}")
 @pytest.mark.parametrize("escape", [False, True])
 def test_a_template_renders_with_nothing_and_with_everything(folder: Path, escape: bool) -> None:
-    environment = liquid.Environment(autoescape=escape)
-
     assert PARTS == {part.name for part in folder.iterdir()}
     for part in folder.iterdir():
-        template = environment.from_string(part.read_text())
-        bare, full = template.render(), template.render(**CONTEXT)
+        source, kind = part.read_text(), "html" if escape else "text"
+        assert [] == language.check(kind, source)
+        bare, full = language.render(kind, source, {}), language.render(kind, source, CONTEXT)
         assert bare.strip()
         assert full.strip()
         if part.name in {"html.liquid", "text.liquid"}:
@@ -132,10 +131,47 @@ def test_a_template_renders_with_nothing_and_with_everything(folder: Path, escap
             assert "\n" not in full.strip()
 
 
+@pytest.mark.parametrize("folder", TEMPLATES, ids=lambda folder: f"{folder.parts[-3]}-{folder.name}")
+@pytest.mark.parametrize("first_name", ["", "  ", None])
+def test_a_product_without_price_or_url_and_a_first_name_that_is_empty_show_nothing_wrong(
+    folder: Path, first_name: str | None
+) -> None:
+    bare = {
+        "product_id": "9",
+        "name": "Lamp",
+        "price": None,
+        "url": None,
+        "image_url": None,
+        "category": None,
+    }
+    item = {"product_id": "1", "name": "Room spray", "price": "", "url": "", "quantity": "2"}
+    context = {
+        **CONTEXT,
+        "profile": {"id": "p", "traits": {"first_name": first_name}},
+        "recommendations": [bare],
+        "event": {**item, "revenue": None, "products": [item, {"product_id": "2"}]},
+    }
+    for part in folder.iterdir():
+        shown = language.render("html" if part.stem == "html" else "text", part.read_text(), context)
+        for wrong in ("€", "£", "0.00", "href=''", 'href=""', 'src=""', "None", ", !", ", .", ", ,"):
+            assert wrong not in shown, (part.name, wrong)
+
+
+def test_revenue_and_quantity_as_texts_are_shown_as_numbers() -> None:
+    part = EXAMPLES / "shop" / "templates" / "order-thanks" / "html.liquid"
+    item = {"product_id": "1", "name": "Room spray", "price": "12,50", "quantity": "2"}
+    event = {"revenue": "1,299.00", "products": [item]}
+    shown = language.render("html", part.read_text(), {**CONTEXT, "event": event})
+
+    assert "€1,299.00" in shown
+    assert "€12.50" in shown
+    assert "&times; 2" in shown
+
+
 def test_the_sample_shop_s_mails_have_a_picture_a_logo_and_a_postal_address() -> None:
     context = {**CONTEXT, "event": {**CONTEXT["event"], "category": "Tea"}}
     for one in load(EXAMPLES / "shop").templates:
-        rendered = liquid.Environment(autoescape=True).from_string(one.message.html).render(**context)
+        rendered = language.render("html", one.message.html, context)
         pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', rendered)
         logo = b64encode((PICTURES / "logo.png").read_bytes()).decode()
 
@@ -170,7 +206,7 @@ def _pixels(png: bytes) -> bytes:
 
 def test_prices_keep_two_decimals() -> None:
     part = EXAMPLES / "shop" / "templates" / "order-thanks" / "html.liquid"
-    rendered = liquid.Environment().from_string(part.read_text()).render(**CONTEXT)
+    rendered = language.render("text", part.read_text(), CONTEXT)
 
     assert "€12.05" in rendered
     assert "€3.50" in rendered
@@ -179,7 +215,7 @@ def test_prices_keep_two_decimals() -> None:
 
 def test_a_name_in_upper_case_is_toned_down() -> None:
     part = EXAMPLES / "online-retail" / "templates" / "order-thanks" / "html.liquid"
-    rendered = liquid.Environment().from_string(part.read_text()).render(**CONTEXT)
+    rendered = language.render("text", part.read_text(), CONTEXT)
 
     assert "White lantern" in rendered
 

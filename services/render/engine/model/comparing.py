@@ -10,7 +10,8 @@ from typing import Any
 from liquid import Markup
 from liquid.builtin import output
 from liquid.builtin.expressions import logical, loop
-from liquid.builtin.tags import cycle_tag
+from liquid.builtin.expressions.primitive import Blank, Empty
+from liquid.builtin.tags import case_tag, cycle_tag
 
 from services.render.engine.model.values import is_nothing, number_of, text_of
 
@@ -31,6 +32,23 @@ def _comparable(left: object, right: object) -> tuple[Any, Any] | None:
         return left, right
     one, other = number_of(left), number_of(right)
     return None if one is None or other is None else (one, other)
+
+
+_liquid_equal = logical._eq
+
+
+def _equal(left: object, right: object) -> bool:
+    """The library's own, where also nil and false are blank."""
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Blank):
+            return is_nothing(other) or other is False or _is_blank(other)
+    return bool(_liquid_equal(left, right))
+
+
+def _is_blank(value: object) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return isinstance(value, Blank | Empty) or (isinstance(value, list | tuple | Mapping) and not value)
 
 
 def _contains(token: object, left: object, right: object) -> bool:
@@ -76,6 +94,8 @@ def _slice(
 
 
 _OURS: tuple[tuple[Any, str, Any], ...] = (
+    (logical, "_eq", _equal),
+    (case_tag, "_eq", _equal),
     (logical, "_lt", _less),
     (logical, "_le", _less_or_equal),
     (logical, "_contains", _contains),
