@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from libs.database import Schema
@@ -30,7 +30,7 @@ from services.ingest.sources.sql import RememberedSources, SqlSources
 from services.ingest.sources.use_cases import Authenticator, SourceAdministration
 from services.ingest.tracking.api import IngestServicer
 from services.ingest.tracking.clients import LoggedEvents
-from services.ingest.tracking.http import json_response, tracking_routes
+from services.ingest.tracking.http import TrackingApi
 from services.ingest.tracking.use_cases import Collector
 from services.ingest.unsubscribes.http import unsubscribe_routes
 from services.ingest.unsubscribes.use_cases import Unsubscriber
@@ -66,16 +66,15 @@ async def run(settings: Settings, role: Role) -> None:
                 RejectionServicer(rejections),
             ),
         ]
-        routes = tracking_routes(authenticator, collector, settings.trace_public)
-        if keys := keys_of(settings.unsubscribe_keys):
-            routes += unsubscribe_routes(Unsubscriber(collector), Links(keys))
-        http = [HttpServer(create_app(routes), settings.http_address)] if base.serves else []
+        keys = keys_of(settings.unsubscribe_keys)
+        pages = create_app(unsubscribe_routes(Unsubscriber(collector), Links(keys)) if keys else ())
+        api = TrackingApi(authenticator, collector, pages, settings.trace_public)
+        http = [HttpServer(api, settings.http_address)] if base.serves else []
         await base.run(services, http)
 
 
 def create_app(routes: Sequence[Route]) -> Starlette:
-    """The HTTP application."""
-    # A browser's key is public, so any page may send with it; there are no cookies to protect.
+    """The pages, and the answer to browsers that ask before they send to the tracking API."""
     cors = Middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["POST"], allow_headers=["*"], max_age=86_400
     )
@@ -86,4 +85,4 @@ async def _no_such_call(request: Request, error: Exception) -> Response:
     """An SDK that finds no `code` in an answer fails, or sends again for ever."""
     assert isinstance(error, HTTPException)
     content: dict[str, object] = {"success": False, "code": "NOT_FOUND", "message": error.detail}
-    return json_response(content, error.status_code)
+    return JSONResponse(content, error.status_code)

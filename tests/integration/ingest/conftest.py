@@ -29,7 +29,7 @@ from services.ingest.sources.sql import RememberedSources, SqlSources
 from services.ingest.sources.use_cases import Authenticator, SourceAdministration
 from services.ingest.tracking.api import IngestServicer
 from services.ingest.tracking.clients import LoggedEvents
-from services.ingest.tracking.http import tracking_routes
+from services.ingest.tracking.http import TrackingApi
 from services.ingest.tracking.use_cases import Collector
 from services.ingest.unsubscribes.http import unsubscribe_routes
 from services.ingest.unsubscribes.use_cases import Unsubscriber
@@ -106,9 +106,8 @@ async def open_ingest(database_url: str, kept: int = 1000) -> AsyncIterator[Inge
         grpc_server = rpc.RpcServer("127.0.0.1:0", services, api_keys=keys, drain_seconds=1)
         await grpc_server.start()
         port = free_port()
-        routes = tracking_routes(authenticator, collector)
-        routes += unsubscribe_routes(Unsubscriber(collector), LINKS)
-        http = HttpServer(create_app(routes), f"127.0.0.1:{port}")
+        pages = create_app(unsubscribe_routes(Unsubscriber(collector), LINKS))
+        http = HttpServer(TrackingApi(authenticator, collector, pages), f"127.0.0.1:{port}")
         async with (
             running(http, grpc_server),
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
