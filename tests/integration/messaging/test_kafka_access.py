@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
+from cli.dead_letters import find, open_running_log
+from cli.lag import lags
+from cli.running import Running
 from libs.errors import Misconfigured, Unavailable
 from libs.messaging import Record
 from libs.messaging.dead_letters import read_letters
 from libs.messaging.kafka_access import KafkaAccess
+from libs.messaging.topics import ALL, INGEST_EVENTS
 from tests.integration.messaging.harness import (
     EVENTS,
     LETTERS,
@@ -95,6 +100,45 @@ async def test_kafka_by_tls_and_sasl_lets_every_client_in(
 
             await until(told, 60, "the letter")
         await log.check()
+
+
+async def test_commands_read_the_log_of_a_kafka_that_asks(
+    doors: Doors, database_url: str, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text(doors.password)
+    way = _sasl(doors)
+    running = Running.told_by(
+        {
+            "DATABASE_URL": database_url,
+            "EVENT_LOG_URL": f"kafka://{way.servers}",
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_CA_FILE": str(doors.ca_file),
+            "KAFKA_USERNAME": doors.username,
+            "KAFKA_PASSWORD_FILE": str(password),
+            "PROFILE_ADDRESS": "127.0.0.1:1",
+            "TESSERA_NAMESPACE": "commands",
+            "TOPIC_PARTITIONS": "4",
+        }
+    )
+    async with open_running_log(running) as log:
+        await log.declare(ALL)
+        await log.publish(INGEST_EVENTS, numbered("w", 0, 7))
+
+        assert [] == await find(log, ["profile"])
+        assert [("ingest.events", 7), ("ingest.imports", 0)] == [
+            (lag.topic, lag.records) for lag in await lags(running)
+        ]
+
+    password.write_text("hunter2")
+    for read in (lags, _open):
+        with pytest.raises(Misconfigured, match="refuses the user 'tessera' or its password"):
+            await read(running)
+
+
+async def _open(running: Running) -> None:
+    async with open_running_log(running):
+        pass
 
 
 async def _refusal(access: KafkaAccess) -> str:
