@@ -25,7 +25,7 @@ from cli.terminal import leaves, out, pairs, print_json, run, short, stopped_by_
 from libs.errors import FailedPrecondition, Invalid, TesseraError, Unavailable
 from libs.rpc import error_from
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 240.0
 _MARK = "demo"
 
 

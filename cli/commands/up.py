@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Collection
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +18,10 @@ from cli.running import Running
 from cli.secret_files import SecretFiles
 from cli.terminal import DEFAULT_HOME, HomeOption, out, run, short, table
 from libs.errors import Invalid
+
+# What it imports takes a second, which commands that start nothing need not wait for.
+if TYPE_CHECKING:
+    from cli.stack import Stack
 
 READY_SECONDS = 60.0
 
@@ -72,7 +75,6 @@ def up(
 
 
 async def _up(home: Home, ports: Ports, log: MergedLog, services: list[str], console: Console) -> None:
-    # What it imports takes a second, which commands that start nothing need not wait for.
     from cli.stack import Stack
 
     stopping = asyncio.Event()
@@ -81,29 +83,36 @@ async def _up(home: Home, ports: Ports, log: MergedLog, services: list[str], con
         loop.add_signal_handler(number, stopping.set)
     started = time.monotonic()
     async with Stack(home, ports, log, given=os.environ, services=services) as stack:
-        readiness = asyncio.create_task(stack.wait_until_ready(READY_SECONDS))
+        telling = asyncio.create_task(_tell_when_ready(home, stack, started, log, console))
         asked = asyncio.create_task(stopping.wait())
-        await asyncio.wait({readiness, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if readiness.done():
-            seconds = time.monotonic() - started
-            _tell(home, stack.running, await readiness, seconds, log, console)
-        readiness.cancel()
+        # What goes wrong while it is told ends all of it.
+        await asyncio.wait({telling, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            await telling
+        telling.cancel()
         await asked
         log.say("stopping")
         started = time.monotonic()
     log.say("stopped", seconds=round(time.monotonic() - started, 1))
 
 
-def _tell(
-    home: Home, running: Running, late: Collection[str], seconds: float, log: MergedLog, console: Console
+async def _tell_when_ready(
+    home: Home, stack: "Stack", started: float, log: MergedLog, console: Console
 ) -> None:
+    """Tell that all is ready, however long it takes; once, what is late and why."""
+    late = await stack.wait_until_ready(READY_SECONDS)
     if late:
         log.say(f"not ready after {READY_SECONDS:g} s: {', '.join(late)}; tried again and again", "error")
         for name in late:
             for line in log.last_words(name):
                 console.print(line)
-        return
-    log.say("ready", seconds=round(seconds, 1))
+    while late:
+        late = await stack.wait_until_ready(READY_SECONDS)
+    log.say("ready", seconds=round(time.monotonic() - started, 1))
+    _tell(home, stack.running, console)
+
+
+def _tell(home: Home, running: Running, console: Console) -> None:
     addresses = table("", "address")
     if "ingest" in running.services:
         addresses.add_row("tracking API", f"{running.http}/v1/batch")

@@ -14,8 +14,8 @@ from typing import Self
 from cli.home import bytecode_cache
 from tests.walkthroughs.page import Commands, File
 
-_BLOCK_SECONDS = 120
-_UNTIL_SECONDS = 60
+_BLOCK_SECONDS = 240
+_UNTIL_SECONDS = 240
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
