@@ -19,6 +19,11 @@ MOST_COUNTED: Final = 2 * PURCHASE_WEIGHT
 orders with a public key, makes nothing popular."""
 
 
+MOST_ORDERS: Final = 500
+"""So many orders of one product are remembered of one person, the latest, and as many refunds: what anybody
+can send with a public key must not make one state grow for ever."""
+
+
 class Kind(Enum):
     """What somebody did with a product."""
 
@@ -86,8 +91,11 @@ class Interest:
         """Take a touch into account."""
         if touch.kind is Kind.ORDERED:
             self.orders[touch.order_id] = max(touch.time, self.orders.get(touch.order_id, 0))
+            if len(self.orders) > MOST_ORDERS:
+                # By time, then id: the same ones are left in whatever order they came.
+                del self.orders[min(self.orders, key=lambda order_id: (self.orders[order_id], order_id))]
         elif touch.kind is Kind.REFUNDED:
-            self.refunds.add(touch.order_id)
+            _remember(self.refunds, touch.order_id)
         elif touch.kind is Kind.REMOVED:
             self.removed = max(touch.time, self.removed)
         elif touch.kind is Kind.CARTED:
@@ -127,6 +135,12 @@ class Interest:
     def last_time(self) -> int:
         """When the person last viewed, added or bought it."""
         return max(self.last, *self.orders.values(), 0)
+
+
+def _remember(refunds: set[str], order_id: str) -> None:
+    refunds.add(order_id)
+    if len(refunds) > MOST_ORDERS:
+        refunds.remove(min(refunds))
 
 
 def weight_of(interest: Interest) -> int:
@@ -200,16 +214,16 @@ class Person:
 
     def _touch(self, touch: Touch) -> None:
         if not touch.product_id:
-            self.refunded.add(touch.order_id)
+            _remember(self.refunded, touch.order_id)
             for product_id, interest in self.interests.items():
                 if touch.order_id in interest.orders:
-                    interest.refunds.add(touch.order_id)
+                    _remember(interest.refunds, touch.order_id)
                     self.changed.add(product_id)
             return
         interest = self.interests.setdefault(touch.product_id, Interest())
         interest.apply(touch)
         if touch.kind is Kind.ORDERED and touch.order_id in self.refunded:
-            interest.refunds.add(touch.order_id)
+            _remember(interest.refunds, touch.order_id)
         self.changed.add(touch.product_id)
 
 

@@ -2,7 +2,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.amounts import read_amount, read_currency, read_money
@@ -82,6 +82,7 @@ def test_a_currency_is_a_code_or_a_sign_of_one_currency_alone(value: Any, code: 
     assert code == read_currency(value)
 
 
+@settings(deadline=None)
 @given(st.decimals(-(10**17), 10**17, places=9))
 def test_money_carries_every_amount_exactly(amount: Decimal) -> None:
     money = money_pb(amount, "EUR")
@@ -91,6 +92,7 @@ def test_money_carries_every_amount_exactly(amount: Decimal) -> None:
     assert abs(money.nanos) < 1_000_000_000
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 99), st.sampled_from([",.", ".,", " ,", " .", "'."]))
 def test_every_way_to_group_digits_reads_the_same(whole: int, part: int, marks: str) -> None:
     grouped = f"{whole:,}".replace(",", marks[0])
@@ -98,6 +100,7 @@ def test_every_way_to_group_digits_reads_the_same(whole: int, part: int, marks: 
     assert Decimal(f"{whole}.{part:02}") == read_amount(f"{grouped}{marks[1]}{part:02}")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=45))
 def test_no_text_is_an_error(text: str) -> None:
     read_amount(text)

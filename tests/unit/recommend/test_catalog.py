@@ -2,7 +2,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.errors import NotFound, Required
@@ -173,6 +173,7 @@ _values = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["product_id", "products", "currency", *FIELDS]), _values))
 def test_no_properties_are_an_error(properties: dict[str, Any]) -> None:
     statements_of("Order Completed", properties, 1, True)

@@ -1,7 +1,8 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from services.recommend.catalog.model import Statements
@@ -21,25 +22,17 @@ def _life(length: int, profile_id: str = ADA) -> list[Update]:
     return [_viewed(revision, profile_id) for revision in range(1, length + 1)]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_following_the_stream_equals_rebuilding_from_history(data: st.DataObject) -> None:
     made = data.draw(lives())
-    parts = data.draw(st.sampled_from([1, 2, 1_000_000]))
-    kept = Kept(MemoryHistories(made.histories, parts=parts))
-    for batch in data.draw(deliveries(made.stream)):
-        asyncio.run(kept.follow(batch))
-        # In the midst of the stream the histories are as they are in the end: a turn may come any time.
-        if data.draw(st.booleans()):
-            asyncio.run(kept.catch_up())
+    kept = Kept(MemoryHistories(made.histories, parts=data.draw(st.sampled_from([1, 2, 1_000_000]))))
+    # In the midst of the stream the histories are as they are in the end: a turn may come any time.
+    batches = [(batch, data.draw(st.booleans())) for batch in data.draw(deliveries(made.stream))]
     # Whatever was lost on the way is noticed at the next step.
     last = {profile_id: steps[-1] for profile_id, steps in made.histories.items() if steps}
     closing = [Update(p, step.revision + 1, merged_into=step.merged_into) for p, step in last.items()]
-    for step in closing:
-        kept.histories.steps[step.profile_id] = [*made.histories[step.profile_id], step]
-    asyncio.run(kept.follow(closing))
-    turns = 0
-    while asyncio.run(kept.catch_up()):
-        turns += 1
+    turns = asyncio.run(_follow_all(kept, batches, closing))
     event("merged" if any(s.merged_into for s in closing) else "apart")
     event("read on" if kept.histories.asked else "streamed")
     event("in portions" if turns else "at once")
@@ -52,6 +45,23 @@ def test_following_the_stream_equals_rebuilding_from_history(data: st.DataObject
     assert rebuilt == kept.people.interests
     revisions = {p: s.revision for p, s in kept.people.people.items()}
     assert {s.profile_id: s.revision for s in closing} == revisions
+
+
+async def _follow_all(
+    kept: Kept, batches: Sequence[tuple[list[Update], bool]], closing: Sequence[Update]
+) -> int:
+    """Follow batches, each with a turn behind it or not, then the last steps; returns the turns it took."""
+    for batch, is_turn in batches:
+        await kept.follow(batch)
+        if is_turn:
+            await kept.catch_up()
+    for step in closing:
+        kept.histories.steps[step.profile_id] = [*kept.histories.steps[step.profile_id], step]
+    await kept.follow(closing)
+    turns = 0
+    while await kept.catch_up():
+        turns += 1
+    return turns
 
 
 async def test_a_gap_is_filled_from_history() -> None:

@@ -2,10 +2,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.recommend.interactions.model import (
+    MOST_ORDERS,
     Interest,
     Kind,
     Person,
@@ -35,6 +36,7 @@ def _line(product_id: str, order_id: str = "o1") -> tuple[str, dict[str, Any]]:
     return "Product Ordered", {"order_id": order_id, "product_id": product_id}
 
 
+@settings(deadline=None)
 @given(st.lists(touches, max_size=12), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(seen: list[Touch], rng: Random) -> None:
     shuffled = rng.sample(seen, len(seen))
@@ -174,6 +176,21 @@ def test_a_cart_says_nothing_of_a_liking() -> None:
 
 def test_a_refund_that_names_neither_order_nor_product_tells_nothing() -> None:
     assert [] == touches_of("Order Refunded", {"total": 5}, 1, EVENT_ID)
+
+
+def test_a_state_does_not_grow_for_ever_and_keeps_the_latest_in_any_order() -> None:
+    numbers = list(range(2 * MOST_ORDERS))
+    kept = []
+    for order in (numbers, numbers[::-1], Random(1).sample(numbers, len(numbers))):
+        interest = Interest()
+        for number in order:
+            interest.apply(Touch(Kind.ORDERED, "lamp", number, f"o{number:04}"))
+            interest.apply(Touch(Kind.REFUNDED, "lamp", number, f"r{number:04}"))
+        kept.append(interest)
+
+    assert kept[0] == kept[1] == kept[2]
+    assert numbers[MOST_ORDERS:] == sorted(kept[0].orders.values())
+    assert MOST_ORDERS == len(kept[0].refunds)
 
 
 def test_a_tombstone_forgets_all_interests() -> None:
