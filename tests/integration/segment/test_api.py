@@ -283,3 +283,106 @@ async def test_memberships_are_asked_for_by_profile_ids(stub: Any, ids: list[str
         await stub.GetMemberships(GetMembershipsRequest(profile_ids=ids))
 
     assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+
+
+async def _refusal(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    info = ErrorInfo()
+    status = rpc_status.from_call(refused.value)
+    status.details[0].Unpack(info)
+    return refused.value.code(), info.reason
+
+
+async def test_an_existing_name_is_refused_but_to_the_request_that_made_it(stub: Any) -> None:
+    segment = segment_pb2.Segment(segment_id="buyers", expression=RULE)
+    first = pb.CreateSegmentRequest(segment=segment, request_id="once")
+    made = (await stub.CreateSegment(first)).segment
+    again = (await stub.CreateSegment(first)).segment
+    trigger = trigger_pb2.Trigger(trigger_id="cart", event_name="Cart", delay=Duration(seconds=60))
+    await stub.CreateTrigger(trigger_service.CreateTriggerRequest(trigger=trigger))
+    others = [
+        stub.CreateSegment(pb.CreateSegmentRequest(segment=segment)),
+        stub.CreateSegment(pb.CreateSegmentRequest(segment=segment, request_id="another")),
+        stub.CreateTrigger(trigger_service.CreateTriggerRequest(trigger=trigger)),
+    ]
+
+    assert made == again
+    for other in others:
+        assert (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS") == await _refusal(other)
+
+
+async def test_an_update_changes_what_its_mask_names_and_fails_on_another_etag(stub: Any) -> None:
+    first = (await stub.UpdateSegment(_segment(name="Buyers"))).segment
+    renamed = pb.UpdateSegmentRequest(
+        segment=segment_pb2.Segment(segment_id="buyers", display_name="B", etag=first.etag),
+        update_mask={"paths": ["display_name"]},
+    )
+    second = (await stub.UpdateSegment(renamed)).segment
+    tried = pb.UpdateSegmentRequest(segment=second, validate_only=True)
+    tried.segment.expression = "true"
+    checked = (await stub.UpdateSegment(tried)).segment
+    found = (await stub.GetSegment(pb.GetSegmentRequest(segment_id="buyers"))).segment
+
+    assert ("B", RULE, 2) == (second.display_name, second.expression, second.version)
+    assert ("true", second.expression) == (checked.expression, found.expression)
+    assert (grpc.StatusCode.ABORTED, "ETAG_MISMATCH") == await _refusal(stub.UpdateSegment(renamed))
+    stale = pb.DeleteSegmentRequest(segment_id="buyers", etag=first.etag)
+    assert (grpc.StatusCode.ABORTED, "ETAG_MISMATCH") == await _refusal(stub.DeleteSegment(stale))
+    missing = pb.UpdateSegmentRequest(segment=segment_pb2.Segment(segment_id="none", expression=RULE))
+    assert (grpc.StatusCode.NOT_FOUND, "NOT_FOUND") == await _refusal(stub.UpdateSegment(missing))
+    await stub.DeleteSegment(pb.DeleteSegmentRequest(segment_id="none", allow_missing=True))
+
+
+async def test_definitions_are_listed_in_pages_and_their_versions_newest_first(stub: Any) -> None:
+    for number in range(5):
+        await stub.UpdateSegment(_segment(f"s{number}"))
+        await stub.UpdateTrigger(_trigger(trigger_id=f"t{number}"))
+    for delay in (90, 120):
+        await stub.UpdateTrigger(_trigger(trigger_id="t1", delay=Duration(seconds=delay)))
+    segments: list[str] = []
+    token = ""
+    while True:
+        page = await stub.ListSegments(pb.ListSegmentsRequest(page_size=2, page_token=token))
+        segments += [segment.segment_id for segment in page.segments]
+        token = page.next_page_token
+        if not token:
+            break
+    request = trigger_service.ListTriggerVersionsRequest(trigger_id="t1", page_size=2)
+    versions = await stub.ListTriggerVersions(request)
+    triggers = (await stub.ListTriggers(trigger_service.ListTriggersRequest())).triggers
+    changed = next(trigger for trigger in triggers if trigger.trigger_id == "t1")
+
+    assert [f"s{number}" for number in range(5)] == segments
+    assert [(3, 120), (2, 90)] == [(v.trigger.version, v.trigger.delay.seconds) for v in versions.versions]
+    assert versions.next_page_token
+    assert changed.create_time.ToMicroseconds() <= changed.update_time.ToMicroseconds()
+    wrong = stub.ListSegments(pb.ListSegmentsRequest(page_token=versions.next_page_token))
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN") == await _refusal(
+        stub.ListSegments(wrong)
+    )
+
+
+async def test_a_misspelt_event_name_is_answered_with_a_warning_and_the_nearest_names(
+    world: World, stub: Any
+) -> None:
+    silent = await stub.UpdateSegment(_segment("early", 'events("Order Complete").count() == 0'))
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.profile.happen(person_in(0), event("Order Completed", START), event("Viewed", START))
+        await world.settled()
+
+        async def known() -> bool:
+            return bool(await world.database.pool.fetchval("select count(*) from segment.event_names"))
+
+        await until(known, 10, "names are kept")
+    told = await stub.UpdateSegment(_segment("late", 'events("Order Complete").count() == 0'))
+    trigger = await stub.UpdateTrigger(_trigger(event_name="View", unless_event_names=["Order Completed"]))
+    right = await stub.UpdateSegment(_segment("right", 'events("Order Completed").count() == 0'))
+
+    assert ([], []) == (list(silent.warnings), list(right.warnings))
+    assert [("segment.expression", "EVENT_NEVER_SEEN", "Order Complete", "Order Completed")] == [
+        (w.field, w.reason, w.name, w.nearest[0]) for w in told.warnings
+    ]
+    assert [("trigger.event_name", "Viewed")] == [(w.field, w.nearest[0]) for w in trigger.warnings]
+    assert "late" == told.segment.segment_id

@@ -79,12 +79,13 @@ def _value_of(series: SeriesState, feature: Located, at: int, until: int | None 
     whole = window is None
     if aggregate == "count":
         return max(0, last - first) + (series.count if whole else 0)
-    numbers = series.numbers_of(first, last)
+    numbers = series.summed(first, last)
     if aggregate in ("sum", "avg"):
-        total = math.fsum([*numbers, *series.sum] if whole else numbers)
-        count = len(numbers) + (series.numbered if whole else 0)
+        total = math.fsum([*numbers.terms, *series.sum] if whole else numbers.terms)
+        count = numbers.count + (series.numbered if whole else 0)
         return total if aggregate == "sum" else total / count if count else None
-    bound = series.least if aggregate == "min" else series.greatest
-    if whole and bound is not None:
-        numbers.append(bound)
-    return (min if aggregate == "min" else max)(numbers, default=None)
+    if aggregate == "min":
+        bounds = [numbers.least, series.least] if whole else [numbers.least]
+        return min((bound for bound in bounds if bound is not None), default=None)
+    bounds = [numbers.greatest, series.greatest] if whole else [numbers.greatest]
+    return max((bound for bound in bounds if bound is not None), default=None)

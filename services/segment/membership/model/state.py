@@ -40,6 +40,27 @@ def is_trusted(origin: int) -> bool:
     return origin >= _SERVER
 
 
+class Numbers(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The numbers of some events, summed up."""
+
+    count: int = 0
+    terms: list[float] = []
+    """Doubles whose exact sum is the sum."""
+    least: float | None = None
+    greatest: float | None = None
+
+    def with_numbers(self, numbers: list[float]) -> "Numbers":
+        """These and others; the terms are not made few."""
+        if not numbers:
+            return self
+        return Numbers(
+            self.count + len(numbers),
+            [*self.terms, *numbers],
+            min(numbers if self.least is None else [self.least, *numbers]),
+            max(numbers if self.greatest is None else [self.greatest, *numbers]),
+        )
+
+
 class SeriesState(msgspec.Struct, array_like=True, gc=False):
     """A person's events of one series: the recent ones singly, the older ones as totals.
 
@@ -69,6 +90,8 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
     """How many events each part holds, from the first event on; the rest lie with the state."""
     touched: set[int] = msgspec.field(default_factory=set)
     """The numbers of the parts that are not stored as they are; empty where the state is."""
+    sums: list[Numbers] = msgspec.field(default_factory=list)
+    """In memory alone: of each part and all behind it, but for what lies with the state."""
 
     def __len__(self) -> int:
         """How many events are kept singly."""
@@ -110,9 +133,11 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
         if len(self.origins) - sum(self.parts) >= 2 * PART_EVENTS:
             self.parts.append(PART_EVENTS)
             self.touched.add(self.first_part + len(self.parts) - 1)
+            self.sums.clear()
 
     def _grow_part(self, place: int) -> None:
         """An event came in at a place: the part that holds it has one more."""
+        self.sums.clear()
         end = 0
         for number, size in enumerate(self.parts):
             end += size
@@ -129,6 +154,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
 
     def fold(self, until: int) -> None:
         """Keep events up to a time as totals only."""
+        self.sums.clear()
         old = self.first_after(until)
         numbers = self.numbers_of(0, old)
         self.count += old
@@ -189,7 +215,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
 
     def undivided(self) -> "SeriesState":
         """A copy that tells nothing of how it is stored: equal where the events are."""
-        return msgspec.structs.replace(self, first_part=0, parts=bytearray(), touched=set())
+        return msgspec.structs.replace(self, first_part=0, parts=bytearray(), touched=set(), sums=[])
 
     def time_at(self, index: int) -> int:
         """The time of an event that is kept singly."""
@@ -209,6 +235,29 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
         """The numbers that those from `first` to before `after` have."""
         numbers = memoryview(self.numbers).cast("d")[first:after]
         return [number for number in numbers if number == number]  # NaN is not
+
+    def summed(self, first: int, after: int) -> Numbers:
+        """The numbers of those from `first` to before `after`, in the time of a few parts."""
+        divided = sum(self.parts)
+        if after < len(self) or first >= divided:
+            return Numbers().with_numbers(self.numbers_of(first, after))
+        if not self.sums:
+            self._sum_up()
+        start = number = 0
+        while start < first:
+            start += self.parts[number]
+            number += 1
+        behind = self.sums[number] if number < len(self.sums) else Numbers()
+        return behind.with_numbers(self.numbers_of(first, start) + self.numbers_of(divided, after))
+
+    def _sum_up(self) -> None:
+        end, behind = sum(self.parts), Numbers()
+        for size in reversed(self.parts):
+            behind = behind.with_numbers(self.numbers_of(end - size, end))
+            behind = Numbers(behind.count, exact_terms(behind.terms), behind.least, behind.greatest)
+            self.sums.append(behind)
+            end -= size
+        self.sums.reverse()
 
     def has_at(self, time: int) -> bool:
         """Whether an event of exactly this time is kept singly."""
