@@ -161,7 +161,7 @@ async def test_errors_and_warnings_in_the_log_of_a_healthy_start_on_kafka_are_go
         "DATABASE_URL": database_url,
         "EVENT_LOG_URL": f"kafka://{broker.bootstrap}",
         "HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
-        "UNSUBSCRIBE_KEY": "0123456789abcdef",
+        "UNSUBSCRIBE_KEYS": "0123456789abcdef",
         "PUBLIC_URL": "https://events.example.com",
     }
     await asyncio.to_thread(broker.start)
