@@ -1,10 +1,13 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from libs.database import Schema, prepare_schemas
+from libs.database import Schema, prepare_schemas, schemas
 from libs.database.connection import dsn_of
+from libs.database.embedded import free_port
+from libs.errors import Unavailable
 
 _ENV = "from alembic import context\nwith context.begin_transaction():\n    context.run_migrations()\n"
 
@@ -69,3 +72,14 @@ def test_a_url_of_sqlalchemy_is_one_of_asyncpg_as_well() -> None:
     assert dsn_of("postgresql+asyncpg://a:b%2B@h:1/d?x=+") == "postgresql://a:b%2B@h:1/d?x=+"
     assert dsn_of("postgresql://a@h/d") == "postgresql://a@h/d"
     assert dsn_of("postgres://a@h/d") == "postgresql://a@h/d"
+
+
+async def test_a_database_that_goes_away_in_a_migration_is_no_failure_of_the_migration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def outdated(url: str, of: Sequence[Schema]) -> list[Schema]:
+        return list(of)
+
+    monkeypatch.setattr(schemas, "_outdated", outdated)
+    with pytest.raises(Unavailable, match="can't bring shop up to date: ConnectionRefusedError"):
+        await prepare_schemas(f"postgresql://me@127.0.0.1:{free_port()}/x", _schema(tmp_path, "select 1"))
