@@ -82,7 +82,7 @@ class Deployment:
             async def read_all(topic: str = topic) -> bool:
                 return await self.waiting(topic) == 0
 
-            await until(read_all, 30, f"the end of {topic}")
+            await until(read_all, 120, f"the end of {topic}")
 
     async def apply(self, *events: EventCollected, **options: object) -> None:
         """Send events and consume until they are handled."""

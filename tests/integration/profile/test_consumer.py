@@ -114,7 +114,7 @@ class _Gate:
     async def wait(self) -> None:
         if self.passed < 2:
             self.passed += 1
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await self._barrier.wait()
 
 
@@ -329,7 +329,7 @@ async def test_the_database_restarts_in_the_middle(tmp_path: Path) -> None:
                 await deployment.send(*batch)
             handled = _Counting()
             async with running(deployment.consumer(lambda: handled, workers=1, batch_records=20)):
-                await until(lambda: handled.batches >= 3, 20, "some batches")
+                await until(lambda: handled.batches >= 3, 60, "some batches")
                 await server.stop()
                 before = handled.records
                 await server.start()
