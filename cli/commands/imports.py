@@ -13,7 +13,7 @@ from rich.text import Text
 from cli.clients import Clients, connect
 from cli.imports.columns import Asked
 from cli.imports.csv_rows import DELIMITERS
-from cli.imports.events import Line, json_lines, open_table
+from cli.imports.events import Line, Table, json_lines, open_table
 from cli.imports.files import is_table, open_file
 from cli.imports.shared_addresses import SharedAddresses
 from cli.sources import ensure_source
@@ -171,10 +171,20 @@ def import_file(
     """
     summary = Summary(str(file), source)
     asked = Asked(maps or (), sets or (), types or (), ignored or (), yes or (), no or ())
-    read = _reader(file, asked, encoding, _delimiter(delimiter), multiline, summary)
+    opened = open_table(file, asked, encoding, _delimiter(delimiter), multiline) if is_table(file) else None
+    if opened is not None and opened.mapped.unused:
+        summary.columns_left_out = list(opened.mapped.unused)
+        err.print(
+            f"[dim]columns that are not imported: {', '.join(opened.mapped.unused)}[/dim]", soft_wrap=True
+        )
+
+    def read(unpacked: IO[bytes]) -> Iterator[Line]:
+        return opened.lines(unpacked, file.name) if opened else json_lines(unpacked, file.name, encoding)
+
     started = time.monotonic()
     with _progress(as_json) as progress:
         shared = _look_through(file, read, progress)
+        _tell_numbers(opened)
         if shared_addresses:
             shared = SharedAddresses()
         elif shared.count and not as_json:
@@ -201,18 +211,6 @@ def _delimiter(name: str) -> str:
     return DELIMITERS.get(name, name)
 
 
-def _reader(
-    file: Path, asked: Asked, encoding: str, delimiter: str, multiline: bool, summary: Summary
-) -> Read:
-    if not is_table(file):
-        return lambda unpacked: json_lines(unpacked, file.name, encoding)
-    opened = open_table(file, asked, encoding, delimiter, multiline)
-    summary.columns_left_out = list(opened.mapped.unused)
-    if summary.columns_left_out:
-        err.print(f"[dim]columns that are not imported: {', '.join(summary.columns_left_out)}[/dim]")
-    return lambda unpacked: opened.lines(unpacked, file.name)
-
-
 def _look_through(file: Path, read: Read, progress: Progress) -> SharedAddresses:
     """Read all of the file before anything of it is sent."""
     shared = SharedAddresses()
@@ -224,6 +222,13 @@ def _look_through(file: Path, read: Read, progress: Progress) -> SharedAddresses
                 progress.update(task, completed=raw.tell())
     progress.remove_task(task)
     return shared
+
+
+def _tell_numbers(opened: Table | None) -> None:
+    numbers = [target for target, always in opened.numbers.items() if always] if opened else []
+    if numbers:
+        hint = f"sums need numbers: --type {numbers[0]}=number"
+        err.print(f"[dim]numbers that stay texts: {', '.join(numbers)}; {hint}[/dim]", soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,13 @@ class Mapped:
             raise Invalid("timestamp", "is empty: nobody knows whether this consent was withdrawn since")
         return call
 
+    def note_numbers(self, values: Sequence[str], seen: dict[str, bool]) -> None:
+        """Remember which properties, that stay texts, have had nothing but numbers so far."""
+        for target, place in self.places.items():
+            text = values[place].strip()
+            if text and target.startswith("properties.") and target not in self.types:
+                seen[target] = seen.get(target, True) and bool(_NUMBER.fullmatch(text))
+
     def _consent(self, call: dict[str, Any], kind: str, purpose: str, text: str) -> None:
         said = self._boolean(f"{kind}.{purpose}", text)
         stated = call.setdefault(_CONSENT, {})

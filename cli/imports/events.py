@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -58,6 +58,8 @@ class Table:
     """The line behind the one that names the columns."""
     multiline: bool
     mapped: Mapped
+    numbers: dict[str, bool] = field(default_factory=dict)
+    """Of the properties that stay texts, which have held nothing but numbers in the rows that were read."""
 
     def lines(self, file: IO[bytes], name: str) -> Iterator[Line]:
         """The calls of the file."""
@@ -72,6 +74,7 @@ class Table:
                 yield Line(row.line, None, error.message)
 
     def _event(self, values: Sequence[str], name: str, number: int) -> Event:
+        self.mapped.note_numbers(values, self.numbers)
         call = self.mapped.call(values)
         read = decode_file_call(orjson.dumps(call))
         read.consent = call.get("consent", {})

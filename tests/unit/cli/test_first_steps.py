@@ -41,7 +41,7 @@ def test_first_steps_define_what_can_be_applied(tmp_path: Path) -> None:
     assert ["curious"] == [one.definition_id for one in found.segments]
 
 
-@pytest.mark.parametrize("words", sorted(set(re.findall(r"tessera ([a-z][a-z-]+(?: [a-z]+)?)", PAGE))))
+@pytest.mark.parametrize("words", sorted(set(re.findall(r"tessera ([a-z][a-z-]+(?: [a-z-]+)?)", PAGE))))
 def test_first_steps_name_commands_that_there_are(words: str) -> None:
     first, _, second = words.partition(" ")
     command = get_command(main.app).commands[first]  # type: ignore[attr-defined]

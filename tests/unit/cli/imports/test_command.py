@@ -171,3 +171,21 @@ def test_what_is_left_out_of_a_row_is_told_with_its_line(tmp_path: Path, ingest:
     assert (2, 2, 0, 1) == (summary["lines"], summary["accepted"], summary["rejected"], summary["warned"])
     assert [{"line": 3, "reason": "traits.email: is no address, and left out"}] == summary["warnings"]
     assert "1 imported, but not whole" in _run(path).stdout
+
+
+def test_numbers_that_stay_texts_are_told_with_what_makes_them_numbers(
+    tmp_path: Path, ingest: Ingest
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "userId,event,properties.revenue,properties.size,properties.zip,traits.age\n"
+        "1,Order,12.50,40,00118,7\n2,Order,,XL,10115,8\n"
+    )
+    told = _run(path).stderr
+    typed = _run(path, "--type", "properties.revenue=number").stderr
+
+    assert (
+        "numbers that stay texts: properties.revenue; sums need numbers: --type properties.revenue=number"
+        in told
+    )
+    assert "stay texts" not in typed
