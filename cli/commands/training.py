@@ -66,10 +66,10 @@ def run_training(
         assert process.stderr is not None
         # What it prints in the end is short: it fits into the pipe while the log is read.
         try:
-            problems = _follow(process.stderr, told)
+            problems = follow(process.stderr, told)
         except KeyboardInterrupt:
             # The terminal has told it as well: it keeps its account, then ends.
-            problems = _follow(process.stderr, told)
+            problems = follow(process.stderr, told)
         output = process.stdout.read().strip()
     if process.returncode == _CANCELLED:
         raise TesseraError(problems[-1] if problems else "the training was cancelled")
@@ -79,7 +79,7 @@ def run_training(
     return output
 
 
-def _follow(lines: IO[str], told: Callable[[int, int, str], None]) -> list[str]:
+def follow(lines: IO[str], told: Callable[[int, int, str], None]) -> list[str]:
     """Read a training's log to its end; returns the lines that are no account of how far it is."""
     others = []
     for line in lines:
