@@ -329,3 +329,45 @@ async def test_a_list_of_messages_has_no_bodies_and_one_message_has_all(rig: Rig
     assert listed.subject == whole.subject != ""
     assert all([whole.html, whole.text, whole.headers])
     assert (await refused(rig.archive.GetMessage(request)))[0] == grpc.StatusCode.NOT_FOUND
+
+
+async def test_names_that_nothing_has_are_warned_of_when_a_template_is_stored_and_shown(rig: Rig) -> None:
+    html = "<p>\n{{ user.segment }}"
+    created = await rig.templates.CreateTemplate(
+        templates.CreateTemplateRequest(template={"template_id": "new", "subject": "s", "html": html})
+    )
+    updated = await rig.put_template(html=html)
+    await rig.put(html=html, subject="s")
+    who = rig.profiles.add()
+    shown = [
+        await rig.previews.PreviewTemplate(
+            previews.PreviewTemplateRequest(template={"subject": "s", "html": html})
+        ),
+        await rig.previews.RenderForProfile(
+            previews.RenderForProfileRequest(campaign_id="cart", profile_id=who)
+        ),
+    ]
+
+    for answer in (created, updated, *shown):
+        (warning, of_text) = answer.warnings
+        assert ("html", 2, "user.segment", "segments") == (
+            warning.part,
+            warning.line,
+            warning.name,
+            warning.suggestions[0],
+        )
+        # The text part was made from the HTML part.
+        assert ("text", "user.segment") == (of_text.part, of_text.name)
+
+
+async def test_an_unsubscribe_link_is_one_short_line_whatever_the_person_is_called(rig: Rig) -> None:
+    await rig.put(html="{{ unsubscribe_url }}")
+    who = rig.profiles.add()
+    rig.profiles.profiles[who].identifiers.add(kind="IDENTIFIER_KIND_USER_ID", value="客" * 120)
+    await rig.decide(rig.transition(who))
+
+    (message,) = await rig.messages()
+    (link, _) = message.headers
+    assert f"<{message.html}>" == link.value
+    assert len(f"List-Unsubscribe: {link.value}") < 200
+    assert link.value.isascii()
