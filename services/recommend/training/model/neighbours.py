@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse  # type: ignore[import-untyped]
+from sklearn.feature_extraction.text import TfidfTransformer  # type: ignore[import-untyped]
+from sklearn.preprocessing import normalize  # type: ignore[import-untyped]
 
 from services.recommend.interactions.model import MOST_COUNTED
 from services.recommend.training.model.data import Array, Pairs, Touches, pairs_of
@@ -88,18 +90,9 @@ def _vectors(pairs: Pairs, count: int, now: float) -> sparse.csr_matrix:
     """A unit vector over people for each product."""
     weights = np.sqrt(pairs.weights) * 0.5 ** ((now - pairs.days) / NEIGHBOUR_HALF_LIFE)
     _, rows = np.unique(pairs.people, return_inverse=True)
-    people = rows.max(initial=0) + 1
-    matrix = sparse.csr_matrix((weights, (rows, pairs.products)), shape=(people, count))
+    matrix = sparse.csr_matrix((weights, (rows, pairs.products)), shape=(rows.max(initial=0) + 1, count))
     # What few people touched says more of each of them; and nobody says more by touching much.
-    rarity = np.log((1 + people) / (1 + matrix.getnnz(axis=0))) + 1
-    each = _unit_rows(matrix @ sparse.diags(rarity))
-    return _unit_rows(each.T.tocsr())
-
-
-def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Rows of length 1; what is empty stays empty."""
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    return (sparse.diags(1 / np.where(lengths > 0, lengths, 1)) @ matrix).tocsr()
+    return normalize(TfidfTransformer().fit_transform(matrix), axis=0).T.tocsr()
 
 
 def _nearest(vectors: sparse.csr_matrix, width: int) -> tuple[Array, Array]:
@@ -117,5 +110,4 @@ def _nearest(vectors: sparse.csr_matrix, width: int) -> tuple[Array, Array]:
         nearest = np.argpartition(-cosines, width - 1, axis=1)[:, :width]
         neighbours[rows] = nearest
         similarities[rows] = np.take_along_axis(cosines, nearest, axis=1)
-    sums = similarities.sum(axis=1, keepdims=True)
-    return neighbours, similarities / np.where(sums > 0, sums, 1)
+    return neighbours, normalize(similarities, norm="l1")
