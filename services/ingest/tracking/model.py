@@ -126,9 +126,17 @@ def accept(call: Call, source: Source, received: int, new_message_id: str) -> Co
     context = _object("context", call.context)
     properties = _object("properties", call.properties)
     left_out = list(call.left_out)
-    addresses = _Addresses(call, kind, left_out)
-    email, phone = addresses.read(traits, context, properties)
-    consent, dropped = _consent(call, context, left_out)
+    email = phone = ""
+    kept_traits = call.traits
+    # Most events name no address and state no consent: looking costs each of them.
+    if kind is EventType.IDENTIFY or call.email or call.phone or "traits" in context or _is_email(call):
+        addresses = _Addresses(call, kind, left_out)
+        email, phone = addresses.read(traits, context, properties)
+        kept_traits = addresses.traits
+    consent: Mapping[str, bool] = {}
+    dropped = 0
+    if call.consent or "consent" in context or call.name in _WITHDRAWALS:
+        consent, dropped = _consent(call, context, left_out)
     _check_identity(call, source, bool(email or phone), left_out)
     if kind is EventType.ALIAS:
         left_out.append(_ALIAS)
@@ -150,12 +158,12 @@ def accept(call: Call, source: Source, received: int, new_message_id: str) -> Co
         original_time=None if call.time == event_time else call.time,
         received_time=received,
         properties=call.properties if properties else b"",
-        traits=addresses.traits if traits else b"",
+        traits=kept_traits if traits else b"",
         context=call.context if context else b"",
         consent=consent,
         profile_id=call.profile_id,
-        integrations=_integrations(call, left_out),
-        channel=_channel(call, left_out),
+        integrations=_integrations(call, left_out) if call.integrations else b"",
+        channel=_channel(call, left_out) if call.channel else "",
         left_out=left_out[:_MOST_TOLD],
         purposes_dropped=dropped,
     )
@@ -270,15 +278,9 @@ class _Addresses:
         inner = context.get("traits")
         if isinstance(inner, dict):
             places.append(("context.traits", inner))
-        if self._kind is EventType.TRACK and self._reads_properties(self._call.name or ""):
+        if self._kind is EventType.TRACK and _is_email(self._call):
             places.append(("properties", properties))
         return self._email(places), self._phone(places)
-
-    def _reads_properties(self, name: str) -> bool:
-        """Whether the event's properties name its person: also where an ESP's event names nobody else."""
-        if name in _EMAIL_EVENTS:
-            return True
-        return name.startswith("Email ") and not (self._call.user_id or self._call.anonymous_id)
 
     def _email(self, places: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         found = ""
@@ -301,6 +303,14 @@ class _Addresses:
                 self._left_out.append(LeftOut(where, problem, Malformed.reason))
             found = found or normal or ""
         return found
+
+
+def _is_email(call: Call) -> bool:
+    """Whether an event's properties name its person: also where an ESP's event names nobody else."""
+    name = call.name
+    if name is None or name in _EMAIL_EVENTS:
+        return name is not None
+    return not (call.user_id or call.anonymous_id) and name.startswith("Email ")
 
 
 def _named(
