@@ -10,6 +10,9 @@ from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
 from libs.messaging.topics import PROFILE_UPDATES, SEGMENT_DEAD_LETTERS
 from libs.operations import sql as operations
+from libs.operations.api import OperationServicer
+from libs.operations.sql import SqlOperations
+from libs.operations.use_cases import Operations
 from libs.profile_feed import ProfileHistories, SetAside
 from libs.rpc.server import Service
 from libs.settings import Role
@@ -26,6 +29,7 @@ from services.segment.settings import Settings
 from services.segment.triggers import sql as triggers
 from services.segment.triggers.api import TriggerServicer
 from services.segment.triggers.use_cases import Triggers
+from tessera.operations.v1 import operation_service_pb2_grpc
 from tessera.segment.v1 import (
     membership_service_pb2_grpc,
     segment_service_pb2_grpc,
@@ -86,6 +90,10 @@ def services_of(database: Database, plans: Plans, partitions: int) -> list[Servi
         (
             trigger_service_pb2_grpc.add_TriggerServiceServicer_to_server,
             TriggerServicer(Triggers(triggers.SqlTriggers(database, plans), names)),
+        ),
+        (
+            operation_service_pb2_grpc.add_OperationServiceServicer_to_server,
+            OperationServicer(Operations(SqlOperations(database, "segment"))),
         ),
         (
             membership_service_pb2_grpc.add_MembershipServiceServicer_to_server,

@@ -18,6 +18,8 @@ class SegmentDefinition:
     updated: int = 0
     members: int = 0
     active: bool = False
+    backfill: str = ""
+    """The operation that evaluates all people by its rule, where it is still known."""
 
     @property
     def rule(self) -> str:

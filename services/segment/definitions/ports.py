@@ -1,6 +1,6 @@
 """What the use cases need from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from libs.expressions import Kind
@@ -42,8 +42,11 @@ class PlanChanges(Protocol):
     async def next_version(self, connection: Any) -> int:
         """The version that a change of rules will make; one change of definitions at a time."""
 
-    async def publish(self, connection: Any, rules_changed: bool) -> None:
-        """Let a change be taken up."""
+    async def publish(self, connection: Any, segment_id: str, rules_changed: bool) -> None:
+        """Let a change of a definition be taken up; people are evaluated anew where its rule changed."""
 
     async def done(self, connection: Any) -> int:
         """The newest version of which all people are."""
+
+    async def backfills(self, connection: Any, versions: Collection[int]) -> Mapping[int, str]:
+        """By version, the operation that evaluates all people anew, where it is still known."""

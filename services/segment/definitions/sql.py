@@ -70,7 +70,7 @@ class SqlSegments:
                     request_id,
                 )
                 await connection.execute(_KEEP_VERSION, segment_id)
-                await self._plans.publish(connection, rules_changed=True)
+                await self._plans.publish(connection, segment_id, rules_changed=True)
             return await self._one(connection, segment_id)
 
     async def replace(self, definition: SegmentDefinition, base: int) -> SegmentDefinition:
@@ -89,7 +89,7 @@ class SqlSegments:
                 int(self._clock() * 1_000_000),
             )
             await connection.execute(_KEEP_VERSION, segment_id)
-            await self._plans.publish(connection, rules_changed)
+            await self._plans.publish(connection, segment_id, rules_changed)
             return await self._one(connection, segment_id)
 
     async def delete(self, segment_id: str, base: int) -> None:
@@ -97,7 +97,7 @@ class SqlSegments:
             await self._plans.next_version(connection)
             await self._newest(connection, segment_id, base)
             await connection.execute("delete from segment.segments where segment_id = $1", segment_id)
-            await self._plans.publish(connection, rules_changed=True)
+            await self._plans.publish(connection, segment_id, rules_changed=True)
 
     async def versions(self, segment_id: str, before: int, limit: int) -> list[SegmentVersion]:
         rows = await self._database.pool.fetch(
@@ -129,7 +129,16 @@ class SqlSegments:
         counted = await connection.fetch(_MEMBERS, [segment.segment_id for segment in found])
         members = {row[0]: row[1] for row in counted}
         done = await self._plans.done(connection)
-        return [replace(d, members=members.get(d.segment_id, 0), active=d.plan <= done) for d in found]
+        backfills = await self._plans.backfills(connection, {d.plan for d in found})
+        return [
+            replace(
+                d,
+                members=members.get(d.segment_id, 0),
+                active=d.plan <= done,
+                backfill=backfills.get(d.plan, ""),
+            )
+            for d in found
+        ]
 
 
 async def all_segments(connection: Connection) -> list[SegmentDefinition]:

@@ -29,6 +29,7 @@ def segment_pb(definition: SegmentDefinition) -> segment_pb2.Segment:
         create_time=timestamp(definition.created),
         update_time=timestamp(definition.updated),
         etag=segment_etag(definition),
+        backfill_operation_id=definition.backfill,
     )
 
 

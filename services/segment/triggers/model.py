@@ -36,6 +36,8 @@ class TriggerDefinition:
     """Since 1970; so is the next."""
     updated: int = 0
     active: bool = False
+    backfill: str = ""
+    """The operation that evaluates all people by its rule, where it is still known."""
 
     @property
     def rule(self) -> tuple[str, tuple[str, ...], int, str, TriggerMode, bool]:

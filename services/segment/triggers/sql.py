@@ -67,7 +67,7 @@ class SqlTriggers:
                     request_id,
                 )
                 await connection.execute(_KEEP_VERSION, trigger_id)
-                await self._plans.publish(connection, rules_changed=True)
+                await self._plans.publish(connection, trigger_id, rules_changed=True)
             return await self._one(connection, trigger_id)
 
     async def replace(self, definition: TriggerDefinition, base: int) -> TriggerDefinition:
@@ -88,7 +88,7 @@ class SqlTriggers:
                 now,
             )
             await connection.execute(_KEEP_VERSION, trigger_id)
-            await self._plans.publish(connection, rules_changed)
+            await self._plans.publish(connection, trigger_id, rules_changed)
             return await self._one(connection, trigger_id)
 
     async def delete(self, trigger_id: str, base: int) -> None:
@@ -96,7 +96,7 @@ class SqlTriggers:
             await self._plans.next_version(connection)
             await self._newest(connection, trigger_id, base)
             await connection.execute("delete from segment.triggers where trigger_id = $1", trigger_id)
-            await self._plans.publish(connection, rules_changed=True)
+            await self._plans.publish(connection, trigger_id, rules_changed=True)
 
     async def versions(self, trigger_id: str, before: int, limit: int) -> list[TriggerVersion]:
         rows = await self._database.pool.fetch(
@@ -127,7 +127,8 @@ class SqlTriggers:
         """Triggers, and whether all people are of their rules."""
         found = [_definition(row) for row in await connection.fetch(query, *arguments)]
         done = await self._plans.done(connection)
-        return [replace(d, active=d.plan <= done) for d in found]
+        backfills = await self._plans.backfills(connection, {d.plan for d in found})
+        return [replace(d, active=d.plan <= done, backfill=backfills.get(d.plan, "")) for d in found]
 
 
 async def all_triggers(connection: Connection) -> list[TriggerDefinition]:

@@ -64,6 +64,7 @@ def trigger_pb(definition: TriggerDefinition) -> trigger_pb2.Trigger:
     pb.create_time.CopyFrom(timestamp(definition.created))
     pb.update_time.CopyFrom(timestamp(definition.updated))
     pb.etag = trigger_etag(definition)
+    pb.backfill_operation_id = definition.backfill
     return pb
 
 

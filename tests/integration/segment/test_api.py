@@ -358,9 +358,7 @@ async def test_definitions_are_listed_in_pages_and_their_versions_newest_first(s
     assert versions.next_page_token
     assert changed.create_time.ToMicroseconds() <= changed.update_time.ToMicroseconds()
     wrong = stub.ListSegments(pb.ListSegmentsRequest(page_token=versions.next_page_token))
-    assert (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN") == await _refusal(
-        stub.ListSegments(wrong)
-    )
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN") == await _refusal(wrong)
 
 
 async def test_a_misspelt_event_name_is_answered_with_a_warning_and_the_nearest_names(

@@ -6,9 +6,12 @@ import pytest
 
 from libs.database.tables import Sweep
 from libs.messaging import Record
+from libs.operations.model import State as OperationState
+from libs.operations.sql import SqlOperations
 from services.segment.app import TABLES, plans_of, services_of
 from services.segment.definitions.model import SegmentDefinition
 from services.segment.membership.model import State
+from services.segment.membership.sql import Cache, SqlStates
 from services.segment.membership.wire import update_of
 from tests.integration.messaging.harness import running, until
 from tests.integration.segment.harness import (
@@ -78,7 +81,7 @@ async def test_a_state_that_cannot_be_decoded_is_rebuilt_and_its_process_goes_on
 async def test_whose_history_cannot_be_read_is_set_aside_told_and_rebuilt_when_asked(world: World) -> None:
     await world.define("buyers", 'events("Order").count() == 3')
     bad, good = person_in(1, 1), person_in(1, 2)
-    members = services_of(world.database, world.plans, PARTITIONS)[2][1]._memberships  # type: ignore[attr-defined]
+    members = services_of(world.database, world.plans, PARTITIONS)[3][1]._memberships  # type: ignore[attr-defined]
     async with running(world.consumer()):
         await world.profile.tell_time(START)
         for person in (bad, good):
@@ -221,3 +224,31 @@ async def test_every_table_of_segment_says_how_long_its_rows_are_kept(world: Wor
 
     found = {f"segment.{row[0]}" for row in rows} - {"segment.alembic_version"}
     assert found == {kept.table for kept in TABLES}
+
+
+async def test_a_backfill_is_an_operation_that_tells_how_far_it_is(world: World) -> None:
+    store = SqlOperations(world.database, "segment")
+    first = await world.define("buyers", 'events("Order").count() > 0')
+    second = await world.define_trigger("cart", "Cart", ["Order"], HOUR)
+    begun = [await store.get(one.backfill) for one in (first, second)]
+    async with world.database.begin() as connection:
+        await SqlStates(connection, Cache(), PARTITIONS).finish_plan([0, 2], 1)
+    half = await store.get(first.backfill)
+    async with running(world.consumer()):
+        await world.profile.tell_time(START)
+        await world.settled()
+
+        async def active() -> bool:
+            return all(one.active for one in await world.triggers.page("", 10))
+
+        await until(active, 10, "all is computed")
+    ended = [await store.get(one.backfill) for one in (first, second)]
+    renamed = await put_segment(world.segments, SegmentDefinition("buyers", "B", first.expression))
+
+    assert [("backfill", "buyers", 0, 4), ("backfill", "cart", 0, 4)] == [
+        (one.kind, one.subject, one.done, one.total) for one in begun if one
+    ]
+    assert half is not None
+    assert (2, OperationState.RUNNING) == (half.done, half.state)
+    assert [(4, OperationState.SUCCEEDED)] * 2 == [(one.done, one.state) for one in ended if one]
+    assert first.backfill == renamed.backfill

@@ -1,12 +1,16 @@
 """The plan that all definitions make together: published with their changes, compiled once a process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
 from libs.database import Connection, Database
 from libs.expressions import Series
+from libs.ids import new_uuid
+from libs.operations import sql as operations
+from libs.operations.model import Operation
 from services.segment.definitions.model import SegmentDefinition
 from services.segment.membership.model import (
     Plan,
@@ -32,11 +36,19 @@ select case when count(*) = $1 then min(plan) else 0 end from segment.partitions
 class Plans:
     """The newest plan. Knows definitions by what reads them all, on a connection."""
 
-    def __init__(self, database: Database, segments: Segments, triggers: Triggers, partitions: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        segments: Segments,
+        triggers: Triggers,
+        partitions: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
         self._segments = segments
         self._triggers = triggers
         self._partitions = partitions
+        self._clock = clock
         self._plan: Plan | None = None
         self._changes = -1
         self._loading = asyncio.Lock()
@@ -75,8 +87,8 @@ class Plans:
         """The version that a change of rules will make; one change of definitions at a time."""
         return int(await connection.fetchval("select version from segment.plans for update")) + 1
 
-    async def publish(self, connection: Connection, rules_changed: bool) -> None:
-        """Let a change be taken up; people are evaluated anew only where rules have changed."""
+    async def publish(self, connection: Connection, definition_id: str, rules_changed: bool) -> None:
+        """Let a change be taken up; people are evaluated anew, by an operation, where rules have changed."""
         await connection.execute("update segment.plans set changes = changes + 1")
         if not rules_changed:
             return
@@ -85,6 +97,19 @@ class Plans:
         await _store_series(connection, needed_series(segments, triggers), version)
         await _store_traits(connection, needed_traits(segments, triggers), version)
         await connection.execute("update segment.plans set version = $1", version)
+        now = int(self._clock() * 1_000_000)
+        backfill = Operation(
+            new_uuid(), "backfill", definition_id, now, now, total=self._partitions, cancellable=False
+        )
+        await operations.add(connection, "segment", backfill)
+        await connection.execute(
+            "insert into segment.backfills values ($1, $2, $3)", version, backfill.operation_id, now
+        )
+
+    async def backfills(self, connection: Connection, versions: Collection[int]) -> dict[int, str]:
+        """By version, the operation that evaluates all people anew, where it is still known."""
+        query = "select plan, operation_id::text from segment.backfills where plan = any($1::bigint[])"
+        return {row[0]: row[1] for row in await connection.fetch(query, list(versions))}
 
     async def done(self, connection: Connection) -> int:
         """The newest version of which all people are."""

@@ -52,6 +52,24 @@ insert into segment.partitions as p (partition, plan)
 select partition, $2 from unnest($1::int[]) as i (partition)
 on conflict (partition) do update set plan = excluded.plan where p.plan < excluded.plan
 """
+_LOCK_BACKFILLS = """
+select operation_id from segment.operations where kind = 'backfill' and state = 1
+order by operation_id for update
+"""
+# 1 is running, 2 succeeded: as libs.operations numbers them.
+_TELL_BACKFILLS = """
+update segment.operations as o set
+  done = d.partitions, updated = $2::bigint,
+  state = case when d.partitions >= $1::int then 2 else 1 end,
+  ended = case when d.partitions >= $1::int then $2::bigint end
+from (
+  select b.operation_id, count(p.partition) as partitions
+  from segment.backfills as b
+  left join segment.partitions as p on p.plan >= b.plan and p.partition < $1::int
+  group by b.operation_id
+) as d
+where o.operation_id = d.operation_id and o.state = 1
+"""
 # Two owners for a moment can both get so far; only one of them has computed from what is stored.
 _SAVE_STATES = """
 insert into segment.states as s (profile_id, slot, plan, writes, state)
@@ -161,6 +179,7 @@ class SqlStates:
         self._connection = connection
         self._cache = cache
         self._partitions = partitions
+        self._clock = clock
         self._aside = SetAside("segment", partitions, clock)
         # As stored, of what was loaded last.
         self._dues: dict[str, int | None] = {}
@@ -238,6 +257,9 @@ class SqlStates:
 
     async def finish_plan(self, indexes: Collection[int], plan: int) -> None:
         await self._connection.execute(_FINISH, list(indexes), plan)
+        # One after the other, so that the last one sees the partitions of all.
+        await self._connection.execute(_LOCK_BACKFILLS)
+        await self._connection.execute(_TELL_BACKFILLS, self._partitions, int(self._clock() * 1_000_000))
 
     async def clocks(self, indexes: Collection[int]) -> dict[int, int]:
         unknown = [index for index in indexes if index not in self._cache.clocks]

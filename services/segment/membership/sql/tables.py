@@ -18,6 +18,8 @@ TABLES = (
     Kept("segment.member_counts", Lasting("a row a segment and partition"), Nobodys("counts")),
     Kept("segment.partitions", Lasting("a row a partition"), Nobodys()),
     Kept("segment.plans", Lasting("one row"), Nobodys()),
+    # As long as their operations.
+    Kept("segment.backfills", Age("created", timedelta(days=90)), Nobodys()),
     Kept("segment.series", Lasting("as long as a definition reads it"), Nobodys()),
     Kept("segment.traits", Lasting("as long as a definition reads it"), Nobodys("names of traits")),
     Kept("segment.event_names", Lasting("their number is bounded"), Nobodys("names of events")),

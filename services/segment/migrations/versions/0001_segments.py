@@ -123,6 +123,11 @@ create table segment.triggered (
 );
 create index triggered_of_profile on segment.triggered (profile_id);
 create index triggered_due on segment.triggered (due);
+create table segment.backfills (
+  plan bigint primary key,
+  operation_id uuid not null,
+  created bigint not null
+);
 create table segment.event_names (
   kind text not null,
   name text not null,

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/segment/v1/segment.proto\x12\x12tessera.segment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x02\n\x07Segment\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\nexpression\x18\x03 \x01(\tH\x00\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.tessera.segment.v1.DefinitionState\x12\x14\n\x0cmember_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\tB\x06\n\x04rule\"\x86\x01\n\x0eSegmentVersion\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\nexpression\x18\x03 \x01(\tH\x00\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\n\x04rule\"X\n\x07Warning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0f\n\x07nearest\x18\x05 \x03(\t*o\n\x0f\x44\x65\x66initionState\x12 \n\x1c\x44\x45\x46INITION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x46INITION_STATE_BUILDING\x10\x01\x12\x1b\n\x17\x44\x45\x46INITION_STATE_ACTIVE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/segment/v1/segment.proto\x12\x12tessera.segment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x02\n\x07Segment\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\nexpression\x18\x03 \x01(\tH\x00\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.tessera.segment.v1.DefinitionState\x12\x14\n\x0cmember_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x1d\n\x15\x62\x61\x63kfill_operation_id\x18\n \x01(\tB\x06\n\x04rule\"\x86\x01\n\x0eSegmentVersion\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x14\n\nexpression\x18\x03 \x01(\tH\x00\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\n\x04rule\"X\n\x07Warning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0f\n\x07nearest\x18\x05 \x03(\t*o\n\x0f\x44\x65\x66initionState\x12 \n\x1c\x44\x45\x46INITION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x46INITION_STATE_BUILDING\x10\x01\x12\x1b\n\x17\x44\x45\x46INITION_STATE_ACTIVE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.segment.v1.segment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEFINITIONSTATE']._serialized_start=603
-  _globals['_DEFINITIONSTATE']._serialized_end=714
+  _globals['_DEFINITIONSTATE']._serialized_start=634
+  _globals['_DEFINITIONSTATE']._serialized_end=745
   _globals['_SEGMENT']._serialized_start=90
-  _globals['_SEGMENT']._serialized_end=374
-  _globals['_SEGMENTVERSION']._serialized_start=377
-  _globals['_SEGMENTVERSION']._serialized_end=511
-  _globals['_WARNING']._serialized_start=513
-  _globals['_WARNING']._serialized_end=601
+  _globals['_SEGMENT']._serialized_end=405
+  _globals['_SEGMENTVERSION']._serialized_start=408
+  _globals['_SEGMENTVERSION']._serialized_end=542
+  _globals['_WARNING']._serialized_start=544
+  _globals['_WARNING']._serialized_end=632
 # @@protoc_insertion_point(module_scope)

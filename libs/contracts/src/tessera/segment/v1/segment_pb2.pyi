@@ -59,6 +59,7 @@ class Segment(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    BACKFILL_OPERATION_ID_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
     display_name: _builtins.str
@@ -77,6 +78,10 @@ class Segment(_message.Message):
     etag: _builtins.str
     """Another one after every change: sent with an update or a deletion, those fail where the segment has
     changed since it was read. Set by the server.
+    """
+    backfill_operation_id: _builtins.str
+    """The operation (tessera.operations.v1) that computes its rule over all histories; empty where that is
+    long done. Set by the server.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -98,10 +103,11 @@ class Segment(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        backfill_operation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expression", b"expression", "rule", b"rule", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "expression", b"expression", "member_count", b"member_count", "rule", b"rule", "segment_id", b"segment_id", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_operation_id", b"backfill_operation_id", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "expression", b"expression", "member_count", b"member_count", "rule", b"rule", "segment_id", b"segment_id", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_rule: _TypeAlias = _typing.Literal["expression"]  # noqa: Y015
     _WhichOneofArgType_rule: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015

@@ -27,17 +27,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.segment.v1 import segment_pb2 as tessera_dot_segment_dot_v1_dot_segment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/segment/v1/trigger.proto\x12\x12tessera.segment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/segment/v1/segment.proto\"\xa4\x03\n\x07Trigger\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nevent_name\x18\x03 \x01(\t\x12\x1a\n\x12unless_event_names\x18\x04 \x03(\t\x12(\n\x05\x64\x65lay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tcondition\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x32\n\x05state\x18\x08 \x01(\x0e\x32#.tessera.segment.v1.DefinitionState\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x04mode\x18\n \x01(\x0e\x32\x1f.tessera.segment.v1.TriggerMode\x12\x1e\n\x16withdraw_when_answered\x18\x0b \x01(\x08\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\">\n\x0eTriggerVersion\x12,\n\x07trigger\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Trigger*e\n\x0bTriggerMode\x12\x1c\n\x18TRIGGER_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRIGGER_MODE_LAST_EVENT\x10\x01\x12\x1b\n\x17TRIGGER_MODE_EACH_EVENT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/segment/v1/trigger.proto\x12\x12tessera.segment.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tessera/segment/v1/segment.proto\"\xc3\x03\n\x07Trigger\x12\x12\n\ntrigger_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nevent_name\x18\x03 \x01(\t\x12\x1a\n\x12unless_event_names\x18\x04 \x03(\t\x12(\n\x05\x64\x65lay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tcondition\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x32\n\x05state\x18\x08 \x01(\x0e\x32#.tessera.segment.v1.DefinitionState\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x04mode\x18\n \x01(\x0e\x32\x1f.tessera.segment.v1.TriggerMode\x12\x1e\n\x16withdraw_when_answered\x18\x0b \x01(\x08\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x1d\n\x15\x62\x61\x63kfill_operation_id\x18\x0e \x01(\t\">\n\x0eTriggerVersion\x12,\n\x07trigger\x18\x01 \x01(\x0b\x32\x1b.tessera.segment.v1.Trigger*e\n\x0bTriggerMode\x12\x1c\n\x18TRIGGER_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRIGGER_MODE_LAST_EVENT\x10\x01\x12\x1b\n\x17TRIGGER_MODE_EACH_EVENT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.segment.v1.trigger_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRIGGERMODE']._serialized_start=642
-  _globals['_TRIGGERMODE']._serialized_end=743
+  _globals['_TRIGGERMODE']._serialized_start=673
+  _globals['_TRIGGERMODE']._serialized_end=774
   _globals['_TRIGGER']._serialized_start=156
-  _globals['_TRIGGER']._serialized_end=576
-  _globals['_TRIGGERVERSION']._serialized_start=578
-  _globals['_TRIGGERVERSION']._serialized_end=640
+  _globals['_TRIGGER']._serialized_end=607
+  _globals['_TRIGGERVERSION']._serialized_start=609
+  _globals['_TRIGGERVERSION']._serialized_end=671
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,7 @@ class Trigger(_message.Message):
     WITHDRAW_WHEN_ANSWERED_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    BACKFILL_OPERATION_ID_FIELD_NUMBER: _builtins.int
     trigger_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63 characters."""
     display_name: _builtins.str
@@ -86,6 +87,10 @@ class Trigger(_message.Message):
     etag: _builtins.str
     """Another one after every change: sent with an update or a deletion, those fail where the trigger has
     changed since it was read. Set by the server.
+    """
+    backfill_operation_id: _builtins.str
+    """The operation (tessera.operations.v1) that reads all histories for it; empty where that is long done.
+    Set by the server.
     """
     @_builtins.property
     def unless_event_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -124,10 +129,11 @@ class Trigger(_message.Message):
         withdraw_when_answered: _builtins.bool = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        backfill_operation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delay", b"delay", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "create_time", b"create_time", "delay", b"delay", "display_name", b"display_name", "etag", b"etag", "event_name", b"event_name", "mode", b"mode", "state", b"state", "trigger_id", b"trigger_id", "unless_event_names", b"unless_event_names", "update_time", b"update_time", "version", b"version", "withdraw_when_answered", b"withdraw_when_answered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_operation_id", b"backfill_operation_id", "condition", b"condition", "create_time", b"create_time", "delay", b"delay", "display_name", b"display_name", "etag", b"etag", "event_name", b"event_name", "mode", b"mode", "state", b"state", "trigger_id", b"trigger_id", "unless_event_names", b"unless_event_names", "update_time", b"update_time", "version", b"version", "withdraw_when_answered", b"withdraw_when_answered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
