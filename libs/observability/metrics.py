@@ -69,6 +69,10 @@ REJECTIONS_DISPLACED = Counter("tessera_rejections_displaced", "Rejected events 
 PROFILES_MERGED = Counter("tessera_profiles_merged", "Profiles absorbed by another.")
 # Counter: people whose state a service could not compute, each time: they are listed and tried again later.
 PROFILES_SET_ASIDE = Counter("tessera_profiles_set_aside", "People set aside.", ["service"])
+# Counter: what had no room in its profile: `traits`, `identifiers`, `purposes` (a refusal always has).
+PROFILE_DROPPED = Counter("tessera_profile_dropped", "Left out of profiles by their limits.", ["what"])
+# Counter: events that name nobody: blocked values, and addresses and devices of several people.
+EVENTS_UNASSIGNED = Counter("tessera_events_unassigned", "Events that name nobody.")
 # Counter: segment entries and exits, and triggers: `entered`, `exited`, `triggered`.
 TRANSITIONS = Counter("tessera_transitions", "Segment entries, exits and triggers.", ["kind"])
 # Histogram: from a timer's due time to its firing. Behind a backlog timers wait.

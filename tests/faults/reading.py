@@ -43,6 +43,8 @@ class Histories:
 
     profiles: list[Profile] = field(default_factory=list)
     events: list[ingest_events_pb2.EventCollected] = field(default_factory=list)
+    unassigned: set[bytes] = field(default_factory=set)
+    """The ids of the events that name nobody."""
     problems: list[str] = field(default_factory=list)
     """Where a history contradicts itself or its profile."""
 
@@ -60,6 +62,7 @@ async def read_histories(clients: Clients) -> Histories:
     """Every living profile with its whole history."""
     found = Histories()
     service = await clients.profile()
+    found.unassigned = await _unassigned(await clients.history())
     token = ""
     while True:
         page = await service.ListProfiles(
@@ -69,6 +72,18 @@ async def read_histories(clients: Clients) -> Histories:
         steps = await _steps(await clients.history(), list(by_id)) if by_id else {}
         for profile_id, profile in by_id.items():
             _take(found, profile, steps[profile_id])
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def _unassigned(service: "history_service_pb2_grpc.HistoryServiceAsyncStub") -> set[bytes]:
+    found: set[bytes] = set()
+    token = ""
+    while True:
+        request = history_service_pb2.ListUnassignedEventsRequest(page_size=_PAGE, page_token=token)
+        page = await service.ListUnassignedEvents(request)
+        found |= {event.event_id for event in page.events}
         token = page.next_page_token
         if not token:
             return found

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.model.consent import consent_of
 from tests.model.events import ADDRESSES, USER_ID, Event, exactly, first_copies
 from tests.model.identity import Person, contested, people
 from tests.model.rules import Segment, Trigger, members
@@ -25,31 +26,45 @@ class Profile:
     consent: Mapping[str, bool] = field(default_factory=dict)
 
 
-def assert_people(events: Iterable[Event], profiles: Sequence[Profile]) -> Counter[str]:
-    """Every event stands once in one history; who is who, traits and consent are the model's.
+def assert_people(
+    events: Iterable[Event], profiles: Sequence[Profile], unassigned: Collection[bytes] = (), slack: int = 0
+) -> Counter[str]:
+    """Every event stands once in one history, or names nobody; who is who is the model's, and what is known.
 
-    Where a limit was met, what holds in every order of arrival. Returns what was compared.
+    Where a limit was met, what holds in every order of arrival. Where the times of receipt are known within
+    `slack` microseconds only, what hangs on them is left open. Returns what was compared.
     """
     stored = first_copies(events)
     homes = {event_id: profile for profile in profiles for event_id in profile.event_ids}
     holders = {identifier: profile for profile in profiles for identifier in profile.identifiers}
     compared: Counter[str] = Counter()
 
-    assert_each_once(stored, profiles)
+    assert_each_once(stored, profiles, unassigned)
+    limited = {i for person in people(stored) if person.limited for i in person.identifiers}
+    for event in stored:
+        if event.event_id in unassigned:
+            compared["unassigned"] += 1
+            # Whoever met a limit may have lost all by which this event names them, but for a user id.
+            assert all(i[0] != USER_ID and i in limited for i in event.usable), event
+        else:
+            assert event.usable, event
     assert len(holders) == sum(len(profile.identifiers) for profile in profiles)
     for person in people(stored):
         if person.limited:
             compared["limited"] += 1
-            _assert_within_limits(person, homes, holders)
+            _assert_within_limits(person, homes, holders, slack)
         else:
             compared["exact"] += 1
-            _assert_is(person, homes[person.events[0].event_id])
+            _assert_is(person, homes[person.events[0].event_id], slack)
     return compared
 
 
-def assert_each_once(events: Iterable[Event], profiles: Iterable[Profile]) -> None:
+def assert_each_once(
+    events: Iterable[Event], profiles: Iterable[Profile], unassigned: Iterable[bytes] = ()
+) -> None:
     """Acknowledged is stored, and stored once."""
     found = Counter(event_id for profile in profiles for event_id in profile.event_ids)
+    found.update(unassigned)
     known = {event.event_id: event for event in events}
 
     assert [] == [known[event_id] for event_id in known.keys() - found.keys()], "lost"
@@ -69,7 +84,8 @@ def persons(events: Iterable[Event], profiles: Iterable[Profile]) -> dict[str, P
         profile.profile_id: Person(
             set(profile.identifiers),
             [stored[event_id] for event_id in profile.event_ids],
-            any(event_id in limited for event_id in profile.event_ids),
+            limited=any(event_id in limited for event_id in profile.event_ids),
+            consent_told=profile.consent,
         )
         for profile in profiles
     }
@@ -121,21 +137,32 @@ def assert_fired(
     return Counter(must=len(had_to), may=len(effects.keys() - had_to.keys()))
 
 
-def _assert_is(person: Person, profile: Profile) -> None:
+def _assert_is(person: Person, profile: Profile, slack: int) -> None:
     """The profile is that person, in all that is known."""
     assert person.identifiers == profile.identifiers
     assert sorted(e.event_id for e in person.events) == sorted(profile.event_ids)
     assert exactly(person.traits) == exactly(dict(profile.traits))
-    assert person.consent == dict(profile.consent)
+    _assert_consent(person, profile, slack)
+
+
+def _assert_consent(person: Person, profile: Profile, slack: int) -> None:
+    """What is granted the model grants; what is refused it refuses, or a merge or an address may have."""
+    sure, perhaps = consent_of(person.events), consent_of(person.events, slack)
+    # Several identifiers may have met each other late: what one of them refused stays refused.
+    could_merge = len(person.identifiers) > 1 or person.limited
+    for purpose, granted in profile.consent.items():
+        refused_by_others = not granted and could_merge
+        assert refused_by_others or granted in (sure[purpose], perhaps[purpose]), (purpose, person.events)
+    assert sure.keys() <= profile.consent.keys()
 
 
 def _assert_within_limits(
-    person: Person, homes: Mapping[bytes, Profile], holders: Mapping[str, Profile]
+    person: Person, homes: Mapping[bytes, Profile], holders: Mapping[str, Profile], slack: int
 ) -> None:
     """What must hold of whoever met a limit, in any order of arrival."""
-    by_id = {event.event_id: event for event in person.events}
+    by_id = {event.event_id: event for event in person.events if event.event_id in homes}
     by_servers = not person.may_meet_claims and not person.is_too_large
-    for event in person.events:
+    for event in by_id.values():
         strongest = next(iter(event.usable), "")
         sure = strongest[:1] == USER_ID and not person.is_too_large
         if sure or (by_servers and strongest in holders):
@@ -148,7 +175,8 @@ def _assert_within_limits(
         assert own.identifiers <= {i for e in own.events for i in e.usable}
         if not person.is_too_large:
             skipped = set() if by_servers else ADDRESSES.keys()
-            assert own.consent == dict(profile.consent)
+            own.limited = True
+            _assert_consent(own, profile, slack)
             assert _without(own.traits, skipped) == _without(profile.traits, skipped)
 
 

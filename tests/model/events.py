@@ -17,7 +17,7 @@ ADDRESSES = {"email": EMAIL, "phone": PHONE}
 # Values that careless integrations send in place of an id: they name nobody.
 BLOCKED_VALUES = {
     *("", "0", "-1", "null", "nil", "none", "undefined", "nan", "n/a", "na", "unknown", "anonymous"),
-    *("guest", "true", "false", "test", "user", "default", "[object object]"),
+    *("guest", "true", "false", "test", "user", "default", "[object object]", "(null)"),
     "00000000-0000-0000-0000-000000000000",
 }
 

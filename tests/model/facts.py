@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from tests.model.consent import changes
 from tests.model.events import Event, exactly
 
 
@@ -39,8 +40,9 @@ def facts_of(events: Iterable[Event]) -> Facts:
     for event in sorted(events, key=lambda e: e.place):
         for name, value in event.said.items():
             say(facts.traits, name, Said(value, *event.place))
-        for purpose, granted in event.consent.items():
-            say(facts.consent, purpose, Said(granted, *event.place))
+    for purpose in {purpose for event in events for purpose in event.consent}:
+        for moment, event_id, granted in changes(events, purpose):
+            say(facts.consent, purpose, Said(granted, moment, event_id))
     return facts
 
 

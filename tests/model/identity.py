@@ -5,12 +5,13 @@ met may depend on the order of arrival: then `people` says so (`Person.limited`)
 tells who is who for one order.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from tests.model.events import ADDRESSES, USER_ID, Event, exactly, first_copies
-from tests.model.facts import Facts, facts_of, told
+from tests.model.consent import consent_of, earliest, latest
+from tests.model.events import ADDRESSES, ANONYMOUS_ID, USER_ID, Event, exactly, first_copies
+from tests.model.facts import Facts, Said, facts_of, told
 
 MOST_IDENTIFIERS = 1_000
 MOST_TRAIT_BYTES = 256 * 1024
@@ -24,12 +25,22 @@ class Person:
 
     identifiers: set[str]
     events: list[Event]
+    held: dict[str, bool] = field(default_factory=dict)
+    """What one of them had refused when two became one."""
     limited: bool = False
     """Whether a limit of identity makes who is who depend on the order of arrival."""
 
+    consent_told: Mapping[str, bool] | None = None
+    """What profile tells, where a merge or a shared address may have decided."""
+
     @property
     def facts(self) -> Facts:
-        return facts_of(self.events)
+        facts = facts_of(self.events)
+        for purpose, granted in (self.consent_told or {}).items():
+            said = facts.consent.get(purpose)
+            if said is None or said.value != granted:
+                facts.consent[purpose] = Said(granted, 0, b"")
+        return facts
 
     @property
     def traits(self) -> dict[str, Any]:
@@ -38,7 +49,7 @@ class Person:
 
     @property
     def consent(self) -> dict[str, bool]:
-        return told(self.facts.consent)
+        return consent_of(self.events) | self.held
 
     @property
     def user_ids(self) -> set[str]:
@@ -49,6 +60,16 @@ class Person:
         """Whether a browser linked somebody of whom an address is known: claims carry no address."""
         linking = [e for e in self.events if not e.trusted and (len(e.usable) > 1 or _names_address(e))]
         return bool(linking) and any(_names_address(e) for e in self.events)
+
+    @property
+    def shares_device(self) -> bool:
+        """Whether different addresses came from one device: it may have stopped joining on the way."""
+        named: dict[tuple[str, str], set[str]] = {}
+        for event in self.events:
+            for device in (i for i in event.usable if i[0] == ANONYMOUS_ID and event.trusted):
+                for address in (i for i in event.usable if i[0] in ADDRESSES.values()):
+                    named.setdefault((device, address[0]), set()).add(address)
+        return any(len(addresses) > 1 for addresses in named.values())
 
     @property
     def is_too_large(self) -> bool:
@@ -69,6 +90,8 @@ def people(events: Iterable[Event]) -> list[Person]:
     holders: dict[str, Person] = {}
     found: dict[int, Person] = {}
     for event in first_copies(events):
+        if not event.usable:
+            continue
         sharing = list({id(h): h for i in event.usable if (h := holders.get(i)) is not None}.values())
         person = max(sharing, key=lambda p: len(p.events), default=Person(set(), []))
         for other in sharing:
@@ -82,7 +105,9 @@ def people(events: Iterable[Event]) -> list[Person]:
         holders.update(dict.fromkeys(event.usable, person))
         found[id(person)] = person
     for person in found.values():
-        person.limited = len(person.user_ids) > 1 or person.may_meet_claims or person.is_too_large
+        person.limited = (
+            len(person.user_ids) > 1 or person.may_meet_claims or person.is_too_large or person.shares_device
+        )
     return list(found.values())
 
 
@@ -93,29 +118,63 @@ def people_in_order(events: Sequence[Event]) -> list[Person]:
     """
     found: list[Person] = []
     contested: set[str] = set()
+    came: dict[str, dict[str, str]] = {}
     for event in first_copies(events):
         naming = [i for i in event.usable if i not in contested]
-        person = _holder(found, naming[0]) if naming else None
+        if not naming:
+            continue
+        person = _holder(found, naming[0])
         if person is None:
             person = Person(set(), [])
             found.append(person)
         for identifier in naming:
             holder = _holder(found, identifier)
+            named = _addresses_beside(identifier, event)
+            seen = came.get(identifier, {})
+            if any(
+                k in seen and seen[k] != a and seen[k] not in person.identifiers for k, a in named.items()
+            ):
+                # Different people's addresses come from it: from now on it joins nobody.
+                if holder is not None:
+                    holder.identifiers.remove(identifier)
+                contested.add(identifier)
+                continue
+            came[identifier] = named | seen
             if holder is None or holder is person:
                 person.identifiers.add(identifier)
             elif not (holder.user_ids and person.user_ids):
-                person.identifiers |= holder.identifiers
-                person.events += holder.events
+                _join(person, holder)
                 found = [other for other in found if other is not holder]
             elif identifier[0] in ADDRESSES.values():
                 # Under two user ids: from now on it joins nobody.
                 holder.identifiers.remove(identifier)
                 contested.add(identifier)
         person.events.append(event)
+        for purpose, granted in event.consent.items():
+            if granted and event.trusted and person.held.get(purpose) is False:
+                others = [e for e in person.events if e is not event and purpose in e.consent]
+                if all(earliest(event) > (earliest(e) if e.consent[purpose] else latest(e)) for e in others):
+                    del person.held[purpose]
     open_ids = {e.event_id for p in people(events) if p.may_meet_claims or p.is_too_large for e in p.events}
     for person in found:
         person.limited = any(e.event_id in open_ids for e in person.events)
     return found
+
+
+def _addresses_beside(identifier: str, event: Event) -> dict[str, str]:
+    """The addresses that a server names together with a device, by kind."""
+    if identifier[0] != ANONYMOUS_ID or not event.trusted:
+        return {}
+    return {i[0]: i for i in event.usable if i[0] in ADDRESSES.values()}
+
+
+def _join(person: Person, other: Person) -> None:
+    """One person: what either had refused is refused, until somebody grants it anew."""
+    before = [person.consent, other.consent]
+    refused = {purpose for consent in before for purpose, granted in consent.items() if not granted}
+    person.identifiers |= other.identifiers
+    person.events += other.events
+    person.held |= other.held | dict.fromkeys(refused, False)
 
 
 def _holder(found: Iterable[Person], identifier: str) -> Person | None:

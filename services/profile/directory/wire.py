@@ -60,8 +60,11 @@ def profile_pb(profile: Profile) -> profile_pb2.Profile:
 
 
 def _consent_pb(choice: Choice) -> profile_pb2.Consent:
+    said = choice.holds
+    server, browser = profile_pb2.CONSENT_SOURCE_SERVER, profile_pb2.CONSENT_SOURCE_BROWSER
     return profile_pb2.Consent(
         granted=choice.granted,
-        time=timestamp(choice.time),
-        proof=profile_pb2.ConsentProof(event_id=choice.event_id),
+        time=timestamp(said.moment),
+        source=server if said.trusted else browser,
+        proof=profile_pb2.ConsentProof(event_id=said.event_id),
     )

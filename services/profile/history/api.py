@@ -30,6 +30,18 @@ class HistoryServicer(history_service_pb2_grpc.HistoryServiceServicer):
             next_page_token=rpc.encode_token(events_of, *page.last) if page.last else "",
         )
 
+    async def ListUnassignedEvents(
+        self, request: pb.ListUnassignedEventsRequest, context: Context
+    ) -> pb.ListUnassignedEventsResponse:
+        size = rpc.page_size(request.page_size, 50, 500)
+        before = rpc.decode_token(request.page_token, "unassigned", tuple[int, str])
+        events, more = await self._history.unassigned(before, size)
+        last = (events[-1].received, events[-1].event_id) if more else None
+        return pb.ListUnassignedEventsResponse(
+            events=[wire.event_pb(event.body) for event in events],
+            next_page_token=rpc.encode_token("unassigned", *last) if last else "",
+        )
+
     async def ReadHistory(
         self, request: pb.ReadHistoryRequest, context: Context
     ) -> AsyncIterator[pb.ReadHistoryResponse]:

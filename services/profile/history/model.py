@@ -33,6 +33,17 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class UnassignedEvent:
+    """An event that names nobody."""
+
+    received: int
+    """Microseconds since 1970."""
+    event_id: str
+    body: bytes
+    """As it was collected."""
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryPart:
     """A part of a profile's steps, in order."""
 

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from services.profile.history.model import HistoryPart, StoredStep
-from services.profile.identity.model import Change
+from services.profile.history.model import HistoryPart, StoredStep, UnassignedEvent
+from services.profile.identity.model import Change, Event
 
 
 class Encoder(Protocol):
@@ -30,12 +30,18 @@ class Steps(Protocol):
     async def append(self, steps: Sequence[tuple[str, int, bytes]]) -> None:
         """Store new steps: profile, revision, body."""
 
+    async def keep_unassigned(self, events: Sequence[Event]) -> None:
+        """Store events that name nobody."""
+
 
 class Histories(Protocol):
     """Reads histories, outside of any batch."""
 
     async def living(self, profile_id: str) -> str | None:
         """The id under which a profile's life goes on: its own or its survivor's; None for nobody's."""
+
+    async def unassigned(self, before: tuple[int, str] | None, limit: int) -> list[UnassignedEvent]:
+        """Events that name nobody, the last received first: those before a time and id."""
 
     async def recent_steps(self, profile_id: str, before: int, limit: int) -> list[StoredStep]:
         """A profile's last steps below a revision, last first."""

@@ -1,11 +1,15 @@
 """The steps of every profile's life in PostgreSQL."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
+from asyncpg.pgproto.pgproto import UUID
+
 from libs.database import Connection, Database
-from libs.database.tables import Erased, Kept, Lasting
-from services.profile.history.model import HistoryPart, StoredStep
+from libs.database.tables import Age, Erased, ErasedBy, Kept, Lasting
+from services.profile.history.model import HistoryPart, StoredStep, UnassignedEvent
+from services.profile.identity.model import Event
 
 TABLES: Final = (
     Kept(
@@ -14,9 +18,21 @@ TABLES: Final = (
         Lasting("as long as the profile: segments, traits and timers are rebuilt from it"),
         Erased(),
     ),
+    Kept(
+        "profile.unassigned_events",
+        Age("received", timedelta(days=35)),
+        ErasedBy("identifiers, which hold the addresses that several people share"),
+    ),
 )
 
+_KEEP_UNASSIGNED = """
+insert into profile.unassigned_events (event_id, received, identifiers, body)
+select event_id, received, string_to_array(identifiers, E'\\n'), body
+from unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[]) as n (event_id, received, identifiers, body)
+on conflict do nothing
+"""
 _PART_BYTES = 1 << 20
+_LAST = 1 << 62, "00000000-0000-0000-0000-000000000000"
 
 _MOVE_HISTORY = """
 update profile.history as h
@@ -57,6 +73,15 @@ class SqlSteps:
             columns=("profile_id", "revision", "moved", "body"),
         )
 
+    async def keep_unassigned(self, events: Sequence[Event]) -> None:
+        await self._connection.execute(
+            _KEEP_UNASSIGNED,
+            [UUID(event.event_id) for event in events],
+            [event.received for event in events],
+            ["\n".join(event.identifiers) for event in events],
+            [event.body for event in events],
+        )
+
 
 async def last_steps(connection: Connection, profile_ids: Sequence[str]) -> list[tuple[str, StoredStep]]:
     """The last step of each profile, with its id."""
@@ -76,6 +101,17 @@ class SqlHistories:
             profile_id,
         )
         return found
+
+    async def unassigned(self, before: tuple[int, str] | None, limit: int) -> list[UnassignedEvent]:
+        received, event_id = before or _LAST
+        rows = await self._database.pool.fetch(
+            "select received, event_id::text, body from profile.unassigned_events "
+            "where (received, event_id) < ($1, $2::uuid) order by received desc, event_id desc limit $3",
+            received,
+            event_id,
+            limit,
+        )
+        return [UnassignedEvent(*row) for row in rows]
 
     async def recent_steps(self, profile_id: str, before: int, limit: int) -> list[StoredStep]:
         rows = await self._database.pool.fetch(

@@ -8,10 +8,11 @@ import structlog
 from libs.database import Connection, Database
 from libs.messaging import Batch, EventLog, Outcome
 from libs.messaging.topics import PROFILE_UPDATES
-from libs.observability.metrics import PROFILES_MERGED
+from libs.observability.metrics import EVENTS_UNASSIGNED, PROFILE_DROPPED, PROFILES_MERGED
 from services.profile.history import wire
 from services.profile.history.sql import last_steps
 from services.profile.history.use_cases import Recorder
+from services.profile.identity.use_cases import Resolved
 
 log = structlog.get_logger(__name__)
 
@@ -45,11 +46,8 @@ class EventHandler:
 
         def committed() -> None:
             recorder.committed()
-            if resolved.merges:
-                PROFILES_MERGED.inc(resolved.merges)
+            _tell(resolved)
 
-        if resolved.duplicates or resolved.merges:
-            log.debug("events applied", duplicates=resolved.duplicates, merges=resolved.merges)
         return Outcome([(PROFILE_UPDATES, wire.records_of(recorded.steps, now, traced))], committed)
 
     async def maintain(self, connection: Connection, indexes: tuple[int, ...]) -> Outcome | None:
@@ -57,6 +55,21 @@ class EventHandler:
 
     def forget(self) -> None:
         self._forget()
+
+
+def _tell(resolved: Resolved) -> None:
+    """What became of a batch, in the log and the metrics."""
+    if resolved.duplicates or resolved.merges:
+        log.debug("events applied", duplicates=resolved.duplicates, merges=resolved.merges)
+    if resolved.merges:
+        PROFILES_MERGED.inc(resolved.merges)
+    if resolved.unassigned:
+        EVENTS_UNASSIGNED.inc(len(resolved.unassigned))
+        log.info("events name nobody", events=len(resolved.unassigned))
+    if dropped := resolved.dropped:
+        for what, count in dropped.items():
+            PROFILE_DROPPED.labels(what).inc(count)
+        log.warning("profiles have no room", **dropped)
 
 
 class Resender:

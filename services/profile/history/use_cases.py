@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from libs.errors import NotFound
 from libs.ids import uuid_text, uuid_texts
-from services.profile.history.model import HistoryPart, Step
+from services.profile.history.model import HistoryPart, Step, UnassignedEvent
 from services.profile.history.ports import Encoder, Histories, Steps, Stream
 from services.profile.identity.model import Change, Event
 from services.profile.identity.use_cases import Identities, Resolved
@@ -35,6 +35,8 @@ class Recorder:
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Decide whose the events are; store the steps of those lives, and the profiles as they are now."""
         resolved = await self._identities.resolve(events)
+        if resolved.unassigned:
+            await self._steps.keep_unassigned(resolved.unassigned)
         if not resolved.changes:
             return Recorded(resolved)
         moved, tombstones = await self._absorb(resolved.changes)
@@ -134,6 +136,13 @@ class History:
         page = found[:limit]
         last = page[-1][0] if len(found) > limit else None
         return EventPage([event for _, event in page], last)
+
+    async def unassigned(
+        self, before: tuple[int, str] | None, limit: int
+    ) -> tuple[list[UnassignedEvent], bool]:
+        """A page of the events that name nobody, and whether there are more."""
+        found = await self._histories.unassigned(before, limit + 1)
+        return found[:limit], len(found) > limit
 
     def read(self, profile_ids: Sequence[str], after: Mapping[str, int]) -> AsyncIterator[HistoryPart]:
         """Histories behind a revision each, whole where none is named, for those who rebuild."""

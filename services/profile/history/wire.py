@@ -6,6 +6,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from libs.errors import Invalid
+from libs.ids import uuid_text
 from libs.messaging import Record
 from libs.times import micros, set_time, timestamp
 from services.profile.history.model import Step, StoredStep
@@ -22,6 +23,7 @@ _KINDS = {
     PHONE: profile_pb2.IDENTIFIER_KIND_PHONE,
     ANONYMOUS_ID: profile_pb2.IDENTIFIER_KIND_ANONYMOUS_ID,
 }
+_SOURCES = {True: profile_pb2.CONSENT_SOURCE_SERVER, False: profile_pb2.CONSENT_SOURCE_BROWSER}
 _IDENTIFY, _SERVER = event_pb2.EVENT_TYPE_IDENTIFY, event_pb2.SOURCE_KIND_SERVER
 # A step is a record on the log: a part of a large batch gets a step of its own.
 _STEP_BYTES = 400_000
@@ -54,7 +56,17 @@ def event_of(record: bytes) -> Event:
         traits=_traits_of(pb.traits_json) if identify and pb.traits_json else {},
         consent=dict(pb.consent) if pb.consent else {},
         body=record,
+        profile_id=_profile_id(pb.profile_id),
+        previous_id=pb.previous_id,
     )
+
+
+def _profile_id(text: str) -> str:
+    """In its normal form; empty for what is none, since the event may name its person otherwise."""
+    try:
+        return uuid_text(text, "profile_id") if text else ""
+    except Invalid:
+        return ""
 
 
 def _traits_of(text: bytes) -> dict[str, bytes | None]:
@@ -71,13 +83,36 @@ def bodies_of(change: Change) -> list[bytes]:
     head = _head(change) if change.has_more_than_events else b""
     bodies, parts, size = [], [head], len(head)
     for event in change.events:
-        if size + len(event.body) > _STEP_BYTES and size:
+        told = _consent_alone(event.body) if event.is_withheld else event.body
+        if size + len(told) > _STEP_BYTES and size:
             bodies.append(b"".join(parts))
             parts, size = [], 0
-        parts += (_EVENTS_TAG, _varint(len(event.body)), event.body)
-        size += len(event.body)
+        parts += (_EVENTS_TAG, _varint(len(told)), told)
+        size += len(told)
     bodies.append(b"".join(parts))
     return bodies
+
+
+def _consent_alone(body: bytes) -> bytes:
+    """Of an event of somebody who has refused analytics: when, by whom, and what it says of consent."""
+    pb = ingest_events_pb2.EventCollected.FromString(body)
+    kept = ingest_events_pb2.EventCollected(
+        event_id=pb.event_id,
+        source_id=pb.source_id,
+        source_kind=pb.source_kind,
+        message_id=pb.message_id,
+        type=event_pb2.EVENT_TYPE_CONSENT,
+        user_id=pb.user_id,
+        anonymous_id=pb.anonymous_id,
+        email=pb.email,
+        phone=pb.phone,
+        previous_id=pb.previous_id,
+        event_time=pb.event_time,
+        received_time=pb.received_time,
+        consent=pb.consent,
+        profile_id=pb.profile_id,
+    )
+    return kept.SerializeToString()
 
 
 def _head(change: Change) -> bytes:
@@ -92,8 +127,10 @@ def _head(change: Change) -> bytes:
         choice = profile.consent[purpose]
         consent = pb.consent_changes.add(purpose=purpose).consent
         consent.granted = choice.granted
-        set_time(consent.time, choice.time)
-        consent.proof.event_id = choice.event_id
+        said = choice.holds
+        set_time(consent.time, said.moment)
+        consent.source = _SOURCES[said.trusted]
+        consent.proof.event_id = said.event_id
     for identifier in change.added:
         pb.identifiers_added.add(kind=_KINDS[kind_of(identifier)], value=identifier[2:])
     for identifier in change.removed:

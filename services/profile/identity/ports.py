@@ -1,9 +1,20 @@
 """What deciding who somebody is needs from outside."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from services.profile.identity.model import Change, Profile
+from services.profile.identity.model import Change, Profile, Refusals
+
+
+@dataclass(frozen=True, slots=True)
+class AddressFacts:
+    """What is stored about some addresses."""
+
+    holders: Sequence[tuple[str, str]]
+    """Who has which of the refused addresses: address and profile id."""
+    refusals: Refusals
+    """What was refused before of the gained ones."""
 
 
 class People(Protocol):
@@ -14,6 +25,18 @@ class People(Protocol):
 
     async def lock(self, identifiers: Collection[str]) -> tuple[dict[str, str | None], dict[str, Profile]]:
         """Who owns the identifiers (None: blocked; absent: nobody yet), and the locked owners."""
+
+    async def lock_more(self, profile_ids: Collection[str]) -> dict[str, Profile]:
+        """Further profiles, locked; Contended where another batch holds one or has merged it away."""
+
+    async def find_refusals(self, refused: Collection[str], gained: Collection[str]) -> AddressFacts:
+        """What is known of addresses that are refused, and of those that somebody came to have.
+
+        No other batch refuses or gains one of them before this one has ended.
+        """
+
+    async def save_refusals(self, refusals: Refusals, shares: Sequence[tuple[str, str]]) -> None:
+        """Store refusals of addresses, and who has an address that leads to nobody or to somebody else."""
 
     async def save_owners(self, owners: Mapping[str, str | None]) -> None:
         """Store who owns the identifiers now; Contended where another batch was faster."""

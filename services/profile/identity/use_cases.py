@@ -1,5 +1,6 @@
 """Decides whose a batch of events is."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,17 @@ class Resolved:
     """What a batch of events changes."""
 
     changes: Sequence[Change] = ()
+    unassigned: Sequence[Event] = ()
+    """Events that name nobody."""
     events: int = 0
     """How many were new."""
     duplicates: int = 0
     """How many were stored before, or twice in the batch: they change nothing."""
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What had no room in its profile: how many `traits`, `identifiers` and `purposes`."""
+        return sum((change.dropped for change in self.changes), Counter())
 
     @property
     def merges(self) -> int:
@@ -43,9 +51,10 @@ class Identities:
         ledger = Ledger(profiles, owners, self._new_id)
         for event in fresh:
             ledger.apply(event)
+        await self._share_refusals(ledger)
         changes = ledger.changes()
         await self._people.save_owners(ledger.owners())
-        return Resolved(changes, len(fresh), len(events) - len(fresh))
+        return Resolved(changes, ledger.unassigned, len(fresh), len(events) - len(fresh))
 
     async def save(self, changes: Sequence[Change]) -> None:
         """Store the changed profiles, whose steps have their revisions by now."""
@@ -54,6 +63,21 @@ class Identities:
     def committed(self) -> None:
         """Let caches know what is now true."""
         self._people.committed()
+
+    async def _share_refusals(self, ledger: Ledger) -> None:
+        """Let refusals count for everybody who has the address, whoever said so and whenever."""
+        gained = ledger.gained()
+        refused = {address for address, _ in ledger.refusals}
+        if not gained and not refused:
+            return
+        facts = await self._people.find_refusals(refused, gained.keys())
+        missing = ledger.unknown(profile_id for _, profile_id in facts.holders)
+        if missing:
+            ledger.add(await self._people.lock_more(missing))
+        ledger.refuse(facts.holders, facts.refusals)
+        shares = ledger.shares()
+        if ledger.refusals or shares:
+            await self._people.save_refusals(ledger.refusals, shares)
 
     async def _without_duplicates(self, events: Sequence[Event]) -> list[Event]:
         """The first copy of each event, where none was stored before."""

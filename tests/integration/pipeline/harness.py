@@ -231,6 +231,19 @@ class Pipeline:
             for id_, pb in found.items()
         ]
 
+    async def unassigned(self) -> set[bytes]:
+        """The ids of the events that name nobody."""
+        service = history_service_pb2_grpc.HistoryServiceStub(self.channel)
+        found: set[bytes] = set()
+        token = ""
+        while True:
+            request = history_pb.ListUnassignedEventsRequest(page_size=500, page_token=token)
+            page = await service.ListUnassignedEvents(request)
+            found |= {event.event_id for event in page.events}
+            token = page.next_page_token
+            if not token:
+                return found
+
     async def members(self, ids: Sequence[str]) -> dict[str, set[str]]:
         """The segments that some people are in."""
         service = membership_service_pb2_grpc.MembershipServiceStub(self.channel)

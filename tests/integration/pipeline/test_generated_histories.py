@@ -68,7 +68,8 @@ class World:
         told = [(p, absorbed) for p, absorbed in read if not own.isdisjoint(p.event_ids)]
         profiles = [profile for profile, _ in told]
 
-        self.tried.update(model.assert_people(sent, profiles))
+        unassigned = own & await self._pipeline.unassigned()
+        self.tried.update(model.assert_people(sent, profiles, unassigned))
         known = model.persons(sent, profiles)
         await self._compare(known, at)
         await self._rebuild(known, sent)

@@ -124,6 +124,11 @@ class Deployment:
                 found[part.profile_id] = part.revision, steps[part.profile_id]
         return found
 
+    async def unassigned(self) -> list[bytes]:
+        """The ids of the events that name nobody."""
+        rows = await self.database.pool.fetch("select event_id from profile.unassigned_events")
+        return [row[0].bytes for row in rows]
+
     async def profiles(self) -> list[Profile]:
         """All who live."""
         first = "00000000-0000-0000-0000-000000000000"
@@ -159,6 +164,7 @@ async def assert_exact(deployment: Deployment) -> None:
     living = {profile.profile_id: profile for profile in await deployment.profiles()}
     histories = await deployment.histories(told)
     applied = Counter(e.event_id for _, steps in histories.values() for step in steps for e in step.events)
+    applied.update(await deployment.unassigned())
 
     owners = {row[0]: row[1] for row in await deployment.database.pool.fetch(_OWNERS)}
 

@@ -139,6 +139,68 @@ async def test_profiles_and_events_are_listed_page_by_page_each_once(
     assert [f"m{n}" for n in reversed(range(60))] == listed
 
 
+async def test_events_that_name_nobody_are_listed_page_by_page(
+    deployment: Deployment, stub: Any, history: Any
+) -> None:
+    nobodys = [collected(user_id="(null)", message_id=f"m{n}", received=n + 1) for n in range(7)]
+    await deployment.apply(*nobodys, collected(user_id="1"))
+    listed, token = [], ""
+    while True:
+        request = history_pb.ListUnassignedEventsRequest(page_size=3, page_token=token)
+        page = await history.ListUnassignedEvents(request)
+        listed += [event.message_id for event in page.events]
+        if not (token := page.next_page_token):
+            break
+    profiles = await stub.ListProfiles(pb.ListProfilesRequest(count_all=True))
+
+    assert [f"m{n}" for n in reversed(range(7))] == listed
+    assert 1 == profiles.total_size
+
+
+async def test_70_profiles_with_250_kb_of_traits_are_answered_in_portions(
+    deployment: Deployment, stub: Any
+) -> None:
+    text = "x" * 250_000
+    await deployment.apply(*(collected(user_id=f"{n}", traits={"text": text}) for n in range(1, 71)))
+    left = [profile.profile_id for profile in await deployment.profiles()]
+    sizes: list[int] = []
+    found: set[str] = set()
+    while left:
+        answer = await stub.BatchGetProfiles(pb.BatchGetProfilesRequest(profile_ids=left))
+        sizes.append(answer.ByteSize())
+        found |= set(answer.profiles)
+        assert len(answer.remaining_profile_ids) < len(left)
+        left = list(answer.remaining_profile_ids)
+    listed, token = 0, ""
+    while True:
+        page = await stub.ListProfiles(pb.ListProfilesRequest(page_size=1000, page_token=token))
+        sizes.append(page.ByteSize())
+        listed += len(page.profiles)
+        if not (token := page.next_page_token):
+            break
+
+    assert 70 == len(found) == listed
+    assert 8 <= len(sizes) <= 12
+    assert max(sizes) < 4_500_000
+    assert not page.HasField("total_size"), "nobody asked to count"
+
+
+async def test_the_answer_says_where_mail_goes_and_what_consent_rests_on(
+    deployment: Deployment, stub: Any
+) -> None:
+    await deployment.apply(collected(user_id="1", email="a@b.co", traits={"email": "a@b.co"}))
+    refusal = collected(user_id="1", consent={"email_marketing": False}, traits={"email": None})
+    await deployment.apply(refusal)
+    by = profile_pb2.Identifier(kind=_EMAIL, value="a@b.co")
+    answer = (await stub.GetProfile(pb.GetProfileRequest(identifier=by))).profile
+    details = answer.consent_details["email_marketing"]
+
+    assert "" == answer.email
+    assert {"email_marketing": False} == dict(answer.consent)
+    assert (False, refusal.event_id) == (details.granted, details.proof.event_id)
+    assert profile_pb2.CONSENT_SOURCE_SERVER == details.source
+
+
 async def test_read_history_streams_large_histories_in_parts(deployment: Deployment, history: Any) -> None:
     text = {"text": "x" * 30_000}
     await deployment.apply(*(collected(user_id="1", properties=text) for _ in range(120)))

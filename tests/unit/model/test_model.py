@@ -67,7 +67,7 @@ def test_identifiers_seen_together_are_one_person_and_blocked_values_nobody() ->
         _event(5, user_id="NULL "),
     ]
 
-    assert [[], ["a:a", "e:x@y.z", "u:1"], ["a:b"]] == _groups(people(events))
+    assert [["a:a", "e:x@y.z", "u:1"], ["a:b"]] == _groups(people(events))
     assert not any(person.limited for person in people(events))
 
 

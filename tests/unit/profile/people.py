@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from services.profile.identity.model import Change, Event, Profile
+from services.profile.consent.model import Statement
+from services.profile.identity.model import PROFILE_ID, Change, Event, Profile, Refusals
+from services.profile.identity.ports import AddressFacts
 from services.profile.identity.use_cases import Identities, Resolved
 from tests.builders import event_id
 
@@ -22,17 +24,22 @@ def event(
     browser: bool = False,
     traits: Mapping[str, bytes | None] | None = None,
     consent: Mapping[str, bool] | None = None,
+    received: int | None = None,
+    profile_id: str = "",
+    previous_id: str = "",
 ) -> Event:
     """An event with identifiers such as `u:1`, strongest first; the larger its number, the later it came."""
     return Event(
         event_id=number.to_bytes(16, "big") if number else event_id(repr((identifiers, at, browser, traits))),
         trusted=not browser,
         time=at,
-        received=number,
+        received=number if received is None else received,
         identifiers=identifiers,
         traits=traits or {},
         consent=consent or {},
         body=b"",
+        profile_id=profile_id,
+        previous_id=previous_id,
     )
 
 
@@ -42,6 +49,10 @@ class MemoryPeople:
     def __init__(self) -> None:
         self.merges = 0
         self.histories: dict[str, list[Event]] = {}
+        self.unassigned: list[Event] = []
+        self.refusals: dict[tuple[str, str], Statement] = {}
+        self._shares: set[tuple[str, str]] = set()
+        self._survivors: dict[str, str] = {}
         self._known: set[bytes] = set()
         self._states: dict[str, bytes] = {}
         self._owners: dict[str, str | None] = {}
@@ -53,7 +64,23 @@ class MemoryPeople:
 
     async def lock(self, identifiers: Collection[str]) -> tuple[dict[str, str | None], dict[str, Profile]]:
         owners = {i: self._owners[i] for i in identifiers if i in self._owners}
+        named = (i for i in identifiers if i[0] == PROFILE_ID)
+        owners |= {i: living for i in named if (living := self._living(i[2:])) in self._states}
         return owners, {o: _decode(self._states[o]) for o in set(owners.values()) if o is not None}
+
+    async def lock_more(self, profile_ids: Collection[str]) -> dict[str, Profile]:
+        return {profile_id: _decode(self._states[profile_id]) for profile_id in profile_ids}
+
+    async def find_refusals(self, refused: Collection[str], gained: Collection[str]) -> AddressFacts:
+        owners = {(address, owner) for address in refused if (owner := self._owners.get(address))}
+        shares = {(a, self._living(profile_id)) for a, profile_id in self._shares if a in refused}
+        known = {key: said for key, said in self.refusals.items() if key[0] in gained}
+        return AddressFacts(sorted(owners | shares), known)
+
+    async def save_refusals(self, refusals: Refusals, shares: Sequence[tuple[str, str]]) -> None:
+        for key, said in refusals.items():
+            self.refusals[key] = max(said, self.refusals.get(key, said))
+        self._shares |= set(shares)
 
     async def save_owners(self, owners: Mapping[str, str | None]) -> None:
         self._owners.update(owners)
@@ -67,6 +94,7 @@ class MemoryPeople:
                 self.merges += 1
                 old = absorbed.profile.profile_id
                 del self._states[old]
+                self._survivors[old] = change.profile.profile_id
                 self.histories.setdefault(change.profile.profile_id, []).extend(self.histories.pop(old))
                 moved = {i: change.profile.profile_id for i, o in self._owners.items() if o == old}
                 self._owners.update(moved)
@@ -81,8 +109,14 @@ class MemoryPeople:
         identities = Identities(self)
         resolved = await identities.resolve(events)
         await identities.save(resolved.changes)
+        self.unassigned += resolved.unassigned
         identities.committed()
         return resolved
+
+    def _living(self, profile_id: str) -> str:
+        while profile_id in self._survivors:
+            profile_id = self._survivors[profile_id]
+        return profile_id
 
     def profiles(self) -> list[Profile]:
         """All who live."""
@@ -93,6 +127,11 @@ class MemoryPeople:
         owner = self._owners[identifier]
         assert owner is not None, f"{identifier} is blocked"
         return _decode(self._states[owner])
+
+    @property
+    def shared(self) -> set[str]:
+        """The addresses that somebody has to whom they do not lead."""
+        return {address for address, _ in self._shares}
 
     def is_blocked(self, identifier: str) -> bool:
         return identifier in self._owners and self._owners[identifier] is None

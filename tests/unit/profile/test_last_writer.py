@@ -52,16 +52,3 @@ def test_the_last_writer_across_a_merge(case: str) -> None:
             people.apply(one)
 
         assert expected == people.holder("a:1").traits["x"].value
-
-
-def test_consent_follows_the_last_writer_too() -> None:
-    said = [
-        event("u:1", at=1, number=9, consent={"email_marketing": True}),
-        event("u:1", at=2, number=1, consent={"email_marketing": False}),
-        event("u:1", at=2, number=2, consent={"email_marketing": True}),
-    ]
-    for order in itertools.permutations(said):
-        people = MemoryPeople()
-        people.apply(*order)
-
-        assert people.holder("u:1").consent["email_marketing"].granted

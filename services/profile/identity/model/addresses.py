@@ -1,10 +1,12 @@
 """The addresses of a person: what leads to somebody, and where mail goes."""
 
+from collections.abc import Collection
+
 import orjson
 
 from libs.addresses import normal_email, normal_phone
-from services.profile.identity.model.identifiers import EMAIL, PHONE, kind_of
-from services.profile.identity.model.profiles import Profile
+from services.profile.identity.model.identifiers import ADDRESSES, EMAIL, PHONE, kind_of
+from services.profile.identity.model.profiles import Change, Profile
 
 # The traits that hold an address, and the kind of identifier that it is.
 KIND_OF_TRAIT = {"email": EMAIL, "phone": PHONE}
@@ -29,3 +31,25 @@ def address_of(profile: Profile, kind: str) -> str | None:
     stated = None if trait is None else address_in(kind, trait.value)
     known = (i[2:] for i in profile.identifiers if kind_of(i) == kind)
     return stated or next(known, None)
+
+
+def addresses_of(profile: Profile) -> set[str]:
+    """All addresses of a person, as identifiers: what leads here, and what traits say."""
+    found = {i for i in profile.identifiers if kind_of(i) in ADDRESSES}
+    return found | _stated(profile, KIND_OF_TRAIT)
+
+
+def gained_addresses(change: Change) -> set[str]:
+    """The addresses that a profile came to have by a change, as identifiers."""
+    found = {i for i in change.added if kind_of(i) in ADDRESSES} | change.addresses
+    return found | _stated(change.profile, change.traits) if change.traits else found
+
+
+def _stated(profile: Profile, names: Collection[str]) -> set[str]:
+    found = set()
+    for name, kind in KIND_OF_TRAIT.items():
+        trait = profile.traits.get(name) if name in names else None
+        address = None if trait is None else address_in(kind, trait.value)
+        if address is not None:
+            found.add(f"{kind}:{address}")
+    return found

@@ -3,14 +3,16 @@
 What comes with every event is a msgspec struct: it is made and stored in a fraction of a dataclass's time.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from services.profile.consent.model import Choice
+from services.profile.consent import model as consents
+from services.profile.consent.model import Choice, Said, Statement
 from services.profile.identity.model.identifiers import USER_ID, kind_of
-from services.profile.traits.model import Trait
+from services.profile.traits.model import MOST_TRAIT_BYTES, Trait, size_of, trait_wins
 
 # A profile is read and written whole with every event: what grows without end would stop its partition.
 MOST_IDENTIFIERS = 1_000
@@ -33,6 +35,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     consent: Mapping[str, bool]
     body: bytes
     """The event as it was collected, for the history."""
+    profile_id: str = ""
+    """The profile that the page which sent it was made for, such as by an unsubscribe link."""
+    previous_id: str = ""
+    """For an alias, the value that stands among the identifiers as an anonymous id."""
+    is_withheld: bool = False
+    """Whether only its consent is to be kept: the person had refused analytics."""
 
 
 class Profile(msgspec.Struct, array_like=True, gc=False):
@@ -48,6 +56,8 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     absorbed: list[str] = msgspec.field(default_factory=list)
     claimed: set[str] = msgspec.field(default_factory=set)
     """The identifiers that only a browser has linked to the others."""
+    devices: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    """By device, the first address of each kind that a server named with it."""
 
     @property
     def user_id(self) -> str | None:
@@ -81,7 +91,11 @@ class Change:
     removed: list[str] = field(default_factory=list)
     absorbed: list["Change"] = field(default_factory=list)
     """The stored profiles that it absorbed."""
-    trait_bytes: int = -1
+    addresses: set[str] = field(default_factory=set)
+    """Addresses that were named for it and lead to nobody, since others have them too."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What had no room: how many `traits`, `identifiers` and `purposes`."""
+    _trait_bytes: int = -1
     """What the profile's traits take up; negative until it is asked for."""
 
     @property
@@ -107,3 +121,44 @@ class Change:
             self.added.remove(identifier)
         else:
             self.removed.append(identifier)
+
+    def set_trait(self, name: str, trait: Trait) -> None:
+        """Let a trait have its value, if it is the last writer's and there is room."""
+        traits = self.profile.traits
+        old = traits.get(name)
+        if not trait_wins(name, trait, old):
+            return
+        if self._trait_bytes < 0:
+            self._trait_bytes = sum(size_of(n, t) for n, t in traits.items())
+        growth = size_of(name, trait) - size_of(name, old)
+        if growth > 0 and self._trait_bytes + growth > MOST_TRAIT_BYTES:
+            self.dropped["traits"] += 1
+            return
+        self._trait_bytes += growth
+        traits[name] = trait
+        self.traits.add(name)
+
+    def state_consent(self, purpose: str, said: Said) -> None:
+        """Let a statement of the person's count."""
+        known = self.profile.consent.get(purpose)
+        before = None if known is None else known.granted
+        place = consents.state(self.profile.consent, purpose, said)
+        if place is None:
+            self.dropped["purposes"] += 1
+        elif place != purpose or before != self.profile.consent[place].granted:
+            self.consent.add(place)
+
+    def refuse(self, purpose: str, statement: Statement) -> None:
+        """Let a refusal count that was said of one of the person's addresses."""
+        known = self.profile.consent.get(purpose)
+        before = None if known is None else known.granted
+        place = consents.refuse(self.profile.consent, purpose, statement)
+        if place != purpose or before != self.profile.consent[place].granted:
+            self.consent.add(place)
+
+    def absorb_facts(self, other: Profile, without: frozenset[str]) -> None:
+        """Take over what is known and allowed of somebody who is the same, but for some traits."""
+        for name, trait in other.traits.items():
+            if name not in without:
+                self.set_trait(name, trait)
+        self.consent |= consents.merge(self.profile.consent, other.consent)

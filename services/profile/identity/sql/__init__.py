@@ -22,6 +22,12 @@ TABLES: Final = (
         ErasedBy("profile_id, and by value where the address is contested: the profile's history names it"),
     ),
     Kept(
+        "profile.address_refusals",
+        Lasting("until the address is erased: whoever has it next has not opted in"),
+        ErasedBy("address: the person's addresses are in the profile"),
+    ),
+    Kept("profile.shared_addresses", Lasting("as long as the profile"), Erased()),
+    Kept(
         "profile.event_ids",
         Age("day", _REMEMBERED, "days"),
         Nobodys("hashes of source and message id, which name no person"),

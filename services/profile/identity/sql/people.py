@@ -5,6 +5,7 @@ the owner of an identifier only changes under the lock of its profile, so an ide
 locked profile holds is rightly its own, whatever was read or cached before.
 """
 
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -12,7 +13,9 @@ from asyncpg.pgproto.pgproto import UUID
 
 from libs.database import Connection
 from libs.errors import Contended
-from services.profile.identity.model import Change, Profile
+from services.profile.consent.model import Statement
+from services.profile.identity.model import PROFILE_ID, Change, Profile, Refusals, kind_of
+from services.profile.identity.ports import AddressFacts
 from services.profile.identity.sql.cache import Cache
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -26,6 +29,10 @@ insert into profile.event_ids (event_id, day) select event_id, $2 from unnest($1
 on conflict do nothing returning event_id
 """
 _OWNERS = "select identifier, profile_id::text from profile.identities where identifier = any($1::text[])"
+_LIVING = """
+select profile_id::text, coalesce(merged_into, profile_id)::text from profile.profiles
+where profile_id = any($1::uuid[])
+"""
 _LOCK = """
 select profile_id::text, revision, merged_into is not null as absorbed from profile.profiles
 where profile_id = any($1::uuid[]) order by profile_id for no key update
@@ -53,6 +60,41 @@ update profile.profiles as p set merged_into = n.merged_into, revision = coalesc
 from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as n (profile_id, merged_into, revision)
 where p.profile_id = any($1::uuid[]) and p.profile_id = n.profile_id
 """
+
+# Addresses are locked by slots, of which a batch holds few: the server has room for some thousand locks.
+_SLOTS = 64
+_LOCK_ADDRESSES = """
+select case when is_refused then pg_advisory_xact_lock(hashtext('profile address'), slot)
+  else pg_advisory_xact_lock_shared(hashtext('profile address'), slot) end
+from unnest($1::int[], $2::bool[]) as s (slot, is_refused)
+"""
+_HOLDERS = """
+select s.address, coalesce(p.merged_into, p.profile_id)::text
+from profile.shared_addresses as s join profile.profiles as p using (profile_id)
+where s.address = any($1::text[])
+union
+select identifier, profile_id::text from profile.identities
+where identifier = any($1::text[]) and profile_id is not null
+"""
+_REFUSALS = """
+select address, purpose, moment, event_id, trusted from profile.address_refusals
+where address = any($1::text[])
+"""
+_REFUSE = """
+insert into profile.address_refusals as r (address, purpose, moment, event_id, trusted)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::bool[])
+on conflict (address, purpose) do update
+set moment = excluded.moment, event_id = excluded.event_id, trusted = excluded.trusted
+where excluded.moment > r.moment
+"""
+_SHARE = """
+insert into profile.shared_addresses (address, profile_id)
+select * from unnest($1::text[], $2::uuid[]) on conflict do nothing
+"""
+
+
+def _slot(address: str) -> int:
+    return zlib.crc32(address.encode()) % _SLOTS
 
 
 class SqlPeople:
@@ -82,6 +124,9 @@ class SqlPeople:
             missing = {owner for owner in found.values() if owner is not None} - profiles.keys()
             profiles.update(await self._lock_profiles(lock, missing))
             held = {i: owner for owner, profile in profiles.items() for i in profile.identifiers}
+            named = (i for i in identifiers if kind_of(i) == PROFILE_ID)
+            living = ((i, found.get(i)) for i in named)
+            held |= {i: owner for i, owner in living if owner is not None and owner in profiles}
             # What no locked profile holds has moved since it was read.
             unknown = {i for i, owner in found.items() if owner is not None and i not in held}
             for identifier in unknown:
@@ -92,6 +137,36 @@ class SqlPeople:
                 self._stored_owners = {**held, **owners}
                 return owners, profiles
         raise Contended("identifiers kept moving while their profiles were locked")
+
+    async def lock_more(self, profile_ids: Collection[str]) -> dict[str, Profile]:
+        found = await self._lock_profiles(_LOCK_MORE, profile_ids)
+        if len(found) < len(profile_ids):
+            raise Contended("a profile was merged away while its address was refused")
+        return found
+
+    async def find_refusals(self, refused: Collection[str], gained: Collection[str]) -> AddressFacts:
+        slots = {_slot(address): False for address in gained} | {_slot(a): True for a in refused}
+        in_order = sorted(slots)
+        await self._connection.execute(_LOCK_ADDRESSES, in_order, [slots[slot] for slot in in_order])
+        holders = await self._connection.fetch(_HOLDERS, list(refused)) if refused else []
+        rows = await self._connection.fetch(_REFUSALS, list(gained)) if gained else []
+        known = {(row[0], row[1]): Statement(row[2], row[3].bytes, row[4]) for row in rows}
+        return AddressFacts([(row[0], row[1]) for row in holders], known)
+
+    async def save_refusals(self, refusals: Refusals, shares: Sequence[tuple[str, str]]) -> None:
+        if refusals:
+            said = sorted(refusals.items())
+            await self._connection.execute(
+                _REFUSE,
+                [address for (address, _), _ in said],
+                [purpose for (_, purpose), _ in said],
+                [statement.moment for _, statement in said],
+                [UUID(statement.event_id) for _, statement in said],
+                [statement.trusted for _, statement in said],
+            )
+        if shares:
+            addresses, profile_ids = zip(*sorted(shares), strict=True)
+            await self._connection.execute(_SHARE, list(addresses), list(profile_ids))
 
     async def save_owners(self, owners: Mapping[str, str | None]) -> None:
         self._final_owners = owners
@@ -120,9 +195,14 @@ class SqlPeople:
 
     async def _find_owners(self, identifiers: Collection[str]) -> dict[str, str | None]:
         cached = {i: self._cache.owners[i] for i in identifiers if i in self._cache.owners}
-        asked = [i for i in identifiers if i not in cached]
+        asked = [i for i in identifiers if i not in cached and kind_of(i) != PROFILE_ID]
         rows = await self._connection.fetch(_OWNERS, asked) if asked else []
-        return {**cached, **{row[0]: row[1] for row in rows}}
+        found = {**cached, **{row[0]: row[1] for row in rows}}
+        profile_ids = [i[2:] for i in identifiers if kind_of(i) == PROFILE_ID]
+        if profile_ids:
+            living = await self._connection.fetch(_LIVING, profile_ids)
+            found |= {f"{PROFILE_ID}:{row[0]}": row[1] for row in living}
+        return found
 
     async def _lock_profiles(self, lock: str, profile_ids: Collection[str]) -> dict[str, Profile]:
         if not profile_ids:

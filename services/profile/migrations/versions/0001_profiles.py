@@ -16,6 +16,27 @@ create table profile.identities (
   identifier text primary key,
   profile_id uuid
 ) with (fillfactor = 90);
+create table profile.address_refusals (
+  address text not null,
+  purpose text not null,
+  moment bigint not null,
+  event_id uuid not null,
+  trusted boolean not null,
+  primary key (address, purpose)
+);
+create table profile.shared_addresses (
+  address text not null,
+  profile_id uuid not null,
+  primary key (address, profile_id)
+);
+create index shared_addresses_profile_id on profile.shared_addresses (profile_id);
+create table profile.unassigned_events (
+  event_id uuid primary key,
+  received bigint not null,
+  identifiers text[] not null,
+  body bytea not null
+);
+create index unassigned_events_received on profile.unassigned_events (received, event_id);
 create table profile.history (
   profile_id uuid not null,
   revision bigint not null,

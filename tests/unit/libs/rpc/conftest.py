@@ -58,7 +58,7 @@ class Histories(history_service_pb2_grpc.HistoryServiceServicer):
     def ReadHistory(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._profiles.read(request, context)
 
-    ListEvents = ResendProfiles = None
+    ListEvents = ListUnassignedEvents = ResendProfiles = None
 
 
 @dataclass

@@ -28,7 +28,7 @@ from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_opt
 from tessera.profile.v1 import profile_pb2 as tessera_dot_profile_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/profile/v1/history.proto\x12\x12tessera.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/profile.proto\"\xb5\x05\n\x0cHistoryEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x32\n\x0bsource_kind\x18\x03 \x01(\x0e\x32\x1d.tessera.ingest.v1.SourceKind\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12*\n\x04type\x18\x05 \x01(\x0e\x32\x1c.tessera.ingest.v1.EventType\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x15\n\x07user_id\x18\x07 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x61nonymous_id\x18\x08 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05\x65mail\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12\x19\n\x0bprevious_id\x18\x0b \x01(\tB\x04\xb0\xbb\x18\x01\x12\x10\n\x08group_id\x18\x0c \x01(\t\x12.\n\nevent_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\roriginal_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rreceived_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x0fproperties_json\x18\x10 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\x11 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x12 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12>\n\x07\x63onsent\x18\x13 \x03(\x0b\x32-.tessera.profile.v1.HistoryEvent.ConsentEntry\x12\x18\n\nprofile_id\x18\x14 \x01(\tB\x04\xb0\xbb\x18\x01\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\xa7\x03\n\x0bHistoryStep\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\r\n\x05moved\x18\x03 \x01(\x08\x12\x13\n\x0bmerged_into\x18\x05 \x01(\t\x12\x30\n\x06\x65vents\x18\n \x03(\x0b\x32 .tessera.profile.v1.HistoryEvent\x12=\n\rtrait_changes\x18\x0b \x03(\x0b\x32 .tessera.profile.v1.HistoryTraitB\x04\xb0\xbb\x18\x01\x12;\n\x0f\x63onsent_changes\x18\x0c \x03(\x0b\x32\".tessera.profile.v1.HistoryConsent\x12?\n\x11identifiers_added\x18\r \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x41\n\x13identifiers_removed\x18\x0e \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x1c\n\x14\x61\x62sorbed_profile_ids\x18\x0f \x03(\t\"r\n\x0cHistoryTrait\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\nvalue_json\x18\x02 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\x0c\"O\n\x0eHistoryConsent\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12,\n\x07\x63onsent\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Consentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/profile/v1/history.proto\x12\x12tessera.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/profile.proto\"\xe7\x05\n\x0cHistoryEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x0c\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x32\n\x0bsource_kind\x18\x03 \x01(\x0e\x32\x1d.tessera.ingest.v1.SourceKind\x12\x12\n\nmessage_id\x18\x04 \x01(\t\x12*\n\x04type\x18\x05 \x01(\x0e\x32\x1c.tessera.ingest.v1.EventType\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x15\n\x07user_id\x18\x07 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x61nonymous_id\x18\x08 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05\x65mail\x18\t \x01(\tB\x04\xb0\xbb\x18\x01\x12\x13\n\x05phone\x18\n \x01(\tB\x04\xb0\xbb\x18\x01\x12\x19\n\x0bprevious_id\x18\x0b \x01(\tB\x04\xb0\xbb\x18\x01\x12\x10\n\x08group_id\x18\x0c \x01(\t\x12.\n\nevent_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\roriginal_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rreceived_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x0fproperties_json\x18\x10 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x19\n\x0btraits_json\x18\x11 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x12 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12>\n\x07\x63onsent\x18\x13 \x03(\x0b\x32-.tessera.profile.v1.HistoryEvent.ConsentEntry\x12\x18\n\nprofile_id\x18\x14 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1f\n\x11integrations_json\x18\x15 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x0f\n\x07\x63hannel\x18\x16 \x01(\t\x1a.\n\x0c\x43onsentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\xa7\x03\n\x0bHistoryStep\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\r\n\x05moved\x18\x03 \x01(\x08\x12\x13\n\x0bmerged_into\x18\x05 \x01(\t\x12\x30\n\x06\x65vents\x18\n \x03(\x0b\x32 .tessera.profile.v1.HistoryEvent\x12=\n\rtrait_changes\x18\x0b \x03(\x0b\x32 .tessera.profile.v1.HistoryTraitB\x04\xb0\xbb\x18\x01\x12;\n\x0f\x63onsent_changes\x18\x0c \x03(\x0b\x32\".tessera.profile.v1.HistoryConsent\x12?\n\x11identifiers_added\x18\r \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x41\n\x13identifiers_removed\x18\x0e \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x1c\n\x14\x61\x62sorbed_profile_ids\x18\x0f \x03(\t\"r\n\x0cHistoryTrait\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\nvalue_json\x18\x02 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\x0c\"O\n\x0eHistoryConsent\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12,\n\x07\x63onsent\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Consentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HISTORYEVENT'].fields_by_name['context_json']._serialized_options = b'\260\273\030\001'
   _globals['_HISTORYEVENT'].fields_by_name['profile_id']._loaded_options = None
   _globals['_HISTORYEVENT'].fields_by_name['profile_id']._serialized_options = b'\260\273\030\001'
+  _globals['_HISTORYEVENT'].fields_by_name['integrations_json']._loaded_options = None
+  _globals['_HISTORYEVENT'].fields_by_name['integrations_json']._serialized_options = b'\260\273\030\001'
   _globals['_HISTORYSTEP'].fields_by_name['trait_changes']._loaded_options = None
   _globals['_HISTORYSTEP'].fields_by_name['trait_changes']._serialized_options = b'\260\273\030\001'
   _globals['_HISTORYSTEP'].fields_by_name['identifiers_added']._loaded_options = None
@@ -64,13 +66,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HISTORYTRAIT'].fields_by_name['value_json']._loaded_options = None
   _globals['_HISTORYTRAIT'].fields_by_name['value_json']._serialized_options = b'\260\273\030\001'
   _globals['_HISTORYEVENT']._serialized_start=189
-  _globals['_HISTORYEVENT']._serialized_end=882
-  _globals['_HISTORYEVENT_CONSENTENTRY']._serialized_start=836
-  _globals['_HISTORYEVENT_CONSENTENTRY']._serialized_end=882
-  _globals['_HISTORYSTEP']._serialized_start=885
-  _globals['_HISTORYSTEP']._serialized_end=1308
-  _globals['_HISTORYTRAIT']._serialized_start=1310
-  _globals['_HISTORYTRAIT']._serialized_end=1424
-  _globals['_HISTORYCONSENT']._serialized_start=1426
-  _globals['_HISTORYCONSENT']._serialized_end=1505
+  _globals['_HISTORYEVENT']._serialized_end=932
+  _globals['_HISTORYEVENT_CONSENTENTRY']._serialized_start=886
+  _globals['_HISTORYEVENT_CONSENTENTRY']._serialized_end=932
+  _globals['_HISTORYSTEP']._serialized_start=935
+  _globals['_HISTORYSTEP']._serialized_end=1358
+  _globals['_HISTORYTRAIT']._serialized_start=1360
+  _globals['_HISTORYTRAIT']._serialized_end=1474
+  _globals['_HISTORYCONSENT']._serialized_start=1476
+  _globals['_HISTORYCONSENT']._serialized_end=1555
 # @@protoc_insertion_point(module_scope)

@@ -70,6 +70,8 @@ class HistoryEvent(_message.Message):
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
     PROFILE_ID_FIELD_NUMBER: _builtins.int
+    INTEGRATIONS_JSON_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     event_id: _builtins.bytes
     """16 bytes that name the event for ever."""
     source_id: _builtins.str
@@ -101,7 +103,13 @@ class HistoryEvent(_message.Message):
     context_json: _builtins.bytes
     """A JSON object in UTF-8, or empty."""
     profile_id: _builtins.str
-    """The profile that the page which sent it was made for, such as by an unsubscribe link."""
+    """The profile that it is about, before any other identifier; set by our own pages only, such as the one
+    that an unsubscribe link leads to. The profile may have been merged into another since.
+    """
+    integrations_json: _builtins.bytes
+    """A JSON object in UTF-8, or empty: where else the client sends it."""
+    channel: _builtins.str
+    """Which way the event took, by the client, such as `server` or `mobile`."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, corrected for the client's clock skew."""
@@ -141,10 +149,12 @@ class HistoryEvent(_message.Message):
         context_json: _builtins.bytes = ...,
         consent: _abc.Mapping[_builtins.str, _builtins.bool] | None = ...,
         profile_id: _builtins.str = ...,
+        integrations_json: _builtins.bytes = ...,
+        channel: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "original_time", b"original_time", "received_time", b"received_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "consent", b"consent", "context_json", b"context_json", "email", b"email", "event_id", b"event_id", "event_time", b"event_time", "group_id", b"group_id", "message_id", b"message_id", "name", b"name", "original_time", b"original_time", "phone", b"phone", "previous_id", b"previous_id", "profile_id", b"profile_id", "properties_json", b"properties_json", "received_time", b"received_time", "source_id", b"source_id", "source_kind", b"source_kind", "traits_json", b"traits_json", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "channel", b"channel", "consent", b"consent", "context_json", b"context_json", "email", b"email", "event_id", b"event_id", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "original_time", b"original_time", "phone", b"phone", "previous_id", b"previous_id", "profile_id", b"profile_id", "properties_json", b"properties_json", "received_time", b"received_time", "source_id", b"source_id", "source_kind", b"source_kind", "traits_json", b"traits_json", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_opt
 from tessera.profile.v1 import history_pb2 as tessera_dot_profile_dot_v1_dot_history__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/profile/v1/history_service.proto\x12\x12tessera.profile.v1\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/history.proto\"N\n\x11ListEventsRequest\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x12ListEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .tessera.profile.v1.HistoryEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb5\x01\n\x12ReadHistoryRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\x12S\n\x0f\x61\x66ter_revisions\x18\x02 \x03(\x0b\x32:.tessera.profile.v1.ReadHistoryRequest.AfterRevisionsEntry\x1a\x35\n\x13\x41\x66terRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"}\n\x13ReadHistoryResponse\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12.\n\x05steps\x18\x02 \x03(\x0b\x32\x1f.tessera.profile.v1.HistoryStep\x12\x15\n\x08revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_revision\",\n\x15ResendProfilesRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"\x98\x01\n\x16ResendProfilesResponse\x12L\n\trevisions\x18\x01 \x03(\x0b\x32\x39.tessera.profile.v1.ResendProfilesResponse.RevisionsEntry\x1a\x30\n\x0eRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xf2\x02\n\x0eHistoryService\x12m\n\nListEvents\x12%.tessera.profile.v1.ListEventsRequest\x1a&.tessera.profile.v1.ListEventsResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12u\n\x0bReadHistory\x12&.tessera.profile.v1.ReadHistoryRequest\x1a\'.tessera.profile.v1.ReadHistoryResponse\"\x13\xaa\xbb\x18\x0fprofile.history0\x01\x12z\n\x0eResendProfiles\x12).tessera.profile.v1.ResendProfilesRequest\x1a*.tessera.profile.v1.ResendProfilesResponse\"\x11\xaa\xbb\x18\rprofile.adminb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/profile/v1/history_service.proto\x12\x12tessera.profile.v1\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/history.proto\"N\n\x11ListEventsRequest\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x12ListEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .tessera.profile.v1.HistoryEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x1bListUnassignedEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"i\n\x1cListUnassignedEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .tessera.profile.v1.HistoryEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb5\x01\n\x12ReadHistoryRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\x12S\n\x0f\x61\x66ter_revisions\x18\x02 \x03(\x0b\x32:.tessera.profile.v1.ReadHistoryRequest.AfterRevisionsEntry\x1a\x35\n\x13\x41\x66terRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"}\n\x13ReadHistoryResponse\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12.\n\x05steps\x18\x02 \x03(\x0b\x32\x1f.tessera.profile.v1.HistoryStep\x12\x15\n\x08revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0b\n\t_revision\",\n\x15ResendProfilesRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"\x98\x01\n\x16ResendProfilesResponse\x12L\n\trevisions\x18\x01 \x03(\x0b\x32\x39.tessera.profile.v1.ResendProfilesResponse.RevisionsEntry\x1a\x30\n\x0eRevisionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\x80\x04\n\x0eHistoryService\x12m\n\nListEvents\x12%.tessera.profile.v1.ListEventsRequest\x1a&.tessera.profile.v1.ListEventsResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12\x8b\x01\n\x14ListUnassignedEvents\x12/.tessera.profile.v1.ListUnassignedEventsRequest\x1a\x30.tessera.profile.v1.ListUnassignedEventsResponse\"\x10\xaa\xbb\x18\x0cprofile.read\x12u\n\x0bReadHistory\x12&.tessera.profile.v1.ReadHistoryRequest\x1a\'.tessera.profile.v1.ReadHistoryResponse\"\x13\xaa\xbb\x18\x0fprofile.history0\x01\x12z\n\x0eResendProfiles\x12).tessera.profile.v1.ResendProfilesRequest\x1a*.tessera.profile.v1.ResendProfilesResponse\"\x11\xaa\xbb\x18\rprofile.adminb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_options = b'8\001'
   _globals['_HISTORYSERVICE'].methods_by_name['ListEvents']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\252\273\030\014profile.read'
+  _globals['_HISTORYSERVICE'].methods_by_name['ListUnassignedEvents']._loaded_options = None
+  _globals['_HISTORYSERVICE'].methods_by_name['ListUnassignedEvents']._serialized_options = b'\252\273\030\014profile.read'
   _globals['_HISTORYSERVICE'].methods_by_name['ReadHistory']._loaded_options = None
   _globals['_HISTORYSERVICE'].methods_by_name['ReadHistory']._serialized_options = b'\252\273\030\017profile.history'
   _globals['_HISTORYSERVICE'].methods_by_name['ResendProfiles']._loaded_options = None
@@ -47,18 +49,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEVENTSREQUEST']._serialized_end=210
   _globals['_LISTEVENTSRESPONSE']._serialized_start=212
   _globals['_LISTEVENTSRESPONSE']._serialized_end=307
-  _globals['_READHISTORYREQUEST']._serialized_start=310
-  _globals['_READHISTORYREQUEST']._serialized_end=491
-  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_start=438
-  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_end=491
-  _globals['_READHISTORYRESPONSE']._serialized_start=493
-  _globals['_READHISTORYRESPONSE']._serialized_end=618
-  _globals['_RESENDPROFILESREQUEST']._serialized_start=620
-  _globals['_RESENDPROFILESREQUEST']._serialized_end=664
-  _globals['_RESENDPROFILESRESPONSE']._serialized_start=667
-  _globals['_RESENDPROFILESRESPONSE']._serialized_end=819
-  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_start=771
-  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_end=819
-  _globals['_HISTORYSERVICE']._serialized_start=822
-  _globals['_HISTORYSERVICE']._serialized_end=1192
+  _globals['_LISTUNASSIGNEDEVENTSREQUEST']._serialized_start=309
+  _globals['_LISTUNASSIGNEDEVENTSREQUEST']._serialized_end=377
+  _globals['_LISTUNASSIGNEDEVENTSRESPONSE']._serialized_start=379
+  _globals['_LISTUNASSIGNEDEVENTSRESPONSE']._serialized_end=484
+  _globals['_READHISTORYREQUEST']._serialized_start=487
+  _globals['_READHISTORYREQUEST']._serialized_end=668
+  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_start=615
+  _globals['_READHISTORYREQUEST_AFTERREVISIONSENTRY']._serialized_end=668
+  _globals['_READHISTORYRESPONSE']._serialized_start=670
+  _globals['_READHISTORYRESPONSE']._serialized_end=795
+  _globals['_RESENDPROFILESREQUEST']._serialized_start=797
+  _globals['_RESENDPROFILESREQUEST']._serialized_end=841
+  _globals['_RESENDPROFILESRESPONSE']._serialized_start=844
+  _globals['_RESENDPROFILESRESPONSE']._serialized_end=996
+  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_start=948
+  _globals['_RESENDPROFILESRESPONSE_REVISIONSENTRY']._serialized_end=996
+  _globals['_HISTORYSERVICE']._serialized_start=999
+  _globals['_HISTORYSERVICE']._serialized_end=1511
 # @@protoc_insertion_point(module_scope)

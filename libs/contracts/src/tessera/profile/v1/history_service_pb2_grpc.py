@@ -40,6 +40,11 @@ class HistoryServiceStub:
                 request_serializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ListUnassignedEvents = channel.unary_unary(
+                '/tessera.profile.v1.HistoryService/ListUnassignedEvents',
+                request_serializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListUnassignedEventsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListUnassignedEventsResponse.FromString,
+                _registered_method=True)
         self.ReadHistory = channel.unary_stream(
                 '/tessera.profile.v1.HistoryService/ReadHistory',
                 request_serializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ReadHistoryRequest.SerializeToString,
@@ -60,6 +65,15 @@ class HistoryServiceServicer:
         """Lists a profile's events, last applied first.
 
         Errors: NOT_FOUND where nobody has the id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUnassignedEvents(self, request, context):
+        """Lists the events that name nobody, newest first: their only identifiers are values that many send in
+        place of an id, such as `(null)`, or addresses that several people share. They are kept for 35 days,
+        belong to no profile, and start nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +105,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListEventsRequest.FromString,
                     response_serializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ListUnassignedEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnassignedEvents,
+                    request_deserializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListUnassignedEventsRequest.FromString,
+                    response_serializer=tessera_dot_profile_dot_v1_dot_history__service__pb2.ListUnassignedEventsResponse.SerializeToString,
             ),
             'ReadHistory': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadHistory,
@@ -131,6 +150,33 @@ class HistoryService:
             '/tessera.profile.v1.HistoryService/ListEvents',
             tessera_dot_profile_dot_v1_dot_history__service__pb2.ListEventsRequest.SerializeToString,
             tessera_dot_profile_dot_v1_dot_history__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnassignedEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profile.v1.HistoryService/ListUnassignedEvents',
+            tessera_dot_profile_dot_v1_dot_history__service__pb2.ListUnassignedEventsRequest.SerializeToString,
+            tessera_dot_profile_dot_v1_dot_history__service__pb2.ListUnassignedEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

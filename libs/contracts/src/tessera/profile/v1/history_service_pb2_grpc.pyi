@@ -38,6 +38,11 @@ class HistoryServiceStub:
 
     Errors: NOT_FOUND where nobody has the id.
     """
+    ListUnassignedEvents: _grpc.UnaryUnaryMultiCallable[_history_service_pb2.ListUnassignedEventsRequest, _history_service_pb2.ListUnassignedEventsResponse]
+    """Lists the events that name nobody, newest first: their only identifiers are values that many send in
+    place of an id, such as `(null)`, or addresses that several people share. They are kept for 35 days,
+    belong to no profile, and start nothing.
+    """
     ReadHistory: _grpc.UnaryStreamMultiCallable[_history_service_pb2.ReadHistoryRequest, _history_service_pb2.ReadHistoryResponse]
     """Streams the history of some profiles, whole or behind a revision. Each ends with the revision that it
     is of: records of `tessera.profile.updates` up to that revision are in it.
@@ -59,6 +64,11 @@ class HistoryServiceAsyncStub(HistoryServiceStub):
     """Lists a profile's events, last applied first.
 
     Errors: NOT_FOUND where nobody has the id.
+    """
+    ListUnassignedEvents: _aio.UnaryUnaryMultiCallable[_history_service_pb2.ListUnassignedEventsRequest, _history_service_pb2.ListUnassignedEventsResponse]  # type: ignore[assignment]
+    """Lists the events that name nobody, newest first: their only identifiers are values that many send in
+    place of an id, such as `(null)`, or addresses that several people share. They are kept for 35 days,
+    belong to no profile, and start nothing.
     """
     ReadHistory: _aio.UnaryStreamMultiCallable[_history_service_pb2.ReadHistoryRequest, _history_service_pb2.ReadHistoryResponse]  # type: ignore[assignment]
     """Streams the history of some profiles, whole or behind a revision. Each ends with the revision that it
@@ -84,6 +94,17 @@ class HistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists a profile's events, last applied first.
 
         Errors: NOT_FOUND where nobody has the id.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUnassignedEvents(
+        self,
+        request: _history_service_pb2.ListUnassignedEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_history_service_pb2.ListUnassignedEventsResponse, _abc.Awaitable[_history_service_pb2.ListUnassignedEventsResponse]]:
+        """Lists the events that name nobody, newest first: their only identifiers are values that many send in
+        place of an id, such as `(null)`, or addresses that several people share. They are kept for 35 days,
+        belong to no profile, and start nothing.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,74 @@
+"""Values that name nobody: what integrations send where they have no id.
+
+As an identifier such a value would join strangers. The words are those that Segment, RudderStack, PostHog,
+Mixpanel and Amplitude refuse, or that their users report; in any case, width, quotes or brackets, with
+spaces inside or around, repeated, or as a placeholder that nobody has filled in.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+# What stands for "there is none", alone, repeated, or joined with others of them: `null null`, `none,none`.
+NOTHING: Final = frozenset(
+    {"null", "nil", "none", "undefined", "undef", "nan", "n/a", "n.a", "na", "unknown", "nul", "dbnull"}
+    | {"not set", "notset", "not_set", "not-set", "unset", "not available", "not provided", "no value"}
+    | {"not applicable", "nonetype", "infinity", "-infinity", "\\n"}
+)
+# What stands for anybody, or names the field instead of its value.
+ANYBODY: Final = frozenset(
+    {"-1", "true", "false", "anonymous", "anon", "guest", "visitor", "user", "default", "test"}
+    | {"anonymous user", "guest user", "unknown user", "not_authenticated", "not authenticated", "lmy47d"}
+    | {"unauthenticated", "logged out", "not logged in", "object object", "class 'nonetype"}
+    | {"id", "uid", "user id", "userid", "user_id", "user-id", "user.id", "customer id", "customer_id"}
+    | {"customerid", "customer.id", "distinctid", "distinct_id", "anonymousid", "anonymous_id", "email"}
+    | {"your_user_id", "device_id", "deviceid", "client_id", "visitor_id", "visitorid", "contact.id"}
+    | {"ffffffff-ffff-ffff-ffff-ffffffffffff", "#ref!", "#value!", "#name?", "#null!", "#num!", "#div/0!"}
+)
+BLOCKED_VALUES: Final = (
+    NOTHING | ANYBODY | {"", "0", "[object object]", "00000000-0000-0000-0000-000000000000"}
+)
+
+# Nothing but zeros, and what may stand between them.
+_ZEROS = re.compile(r"[\W_0]*")
+# A placeholder that was never filled in, wherever it stands: the rest is the same for everybody.
+_PLACEHOLDER = re.compile(
+    r"\{\{.*?\}\}|\{%.*?%\}|\$\{.*?\}|#\{.*?\}|@\{.*?\}|%%.+?%%|<%.*?%>|\*\|.+?\|\*|\[\[.+?\]\]|\[%.+?%\]"
+    r"|\$\(.+?\)|%\w*\(.+?\)s|__[a-z]+(?:_[a-z]+)*__",
+    re.IGNORECASE | re.DOTALL,
+)
+# What stands around a value, or marks a variable.
+_WRAPPING = "\"'`´‘’“”„«»‹›()[]{}<>|%$#@*:;,.!?=\\/~^&"
+_BETWEEN = re.compile(r"[\s,;|/_&+:.\-]+")
+# Invisible characters that `strip` leaves.
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+)
+
+
+@lru_cache(maxsize=20_000)
+def is_blocked_value(identifier: str) -> bool:
+    """Whether the value names nobody, whoever sends it."""
+    value = _INVISIBLE.sub("", unicodedata.normalize("NFKC", identifier[2:])).strip().casefold()
+    if identifier[:1] == "e" and "@" in value:
+        local, _, domain = value.rpartition("@")
+        # `null@null.com`: somebody glued nothing to nothing.
+        return _is_nothing(local) and _is_nothing(domain.partition(".")[0])
+    return _names_nobody(value) or ("%" in value and _names_nobody(unquote(value).strip()))
+
+
+def _names_nobody(value: str) -> bool:
+    if value in BLOCKED_VALUES or _ZEROS.fullmatch(value) or _PLACEHOLDER.search(value):
+        return True
+    bare = value.strip(_WRAPPING).strip()
+    while bare != (barer := bare.strip(_WRAPPING).strip()):
+        bare = barer
+    return bare in BLOCKED_VALUES or _is_nothing(bare)
+
+
+def _is_nothing(value: str) -> bool:
+    """Whether it is a word for nothing, or several of them and nothing else."""
+    words = [word for word in _BETWEEN.split(value) if word]
+    return value in NOTHING or (bool(words) and all(word.strip(_WRAPPING) in NOTHING for word in words))
