@@ -1,27 +1,16 @@
-"""Writes to a resource: the fields that an update changes, and the etag that tells what it was made from.
+"""Updates of a resource: the fields that a mask names, after AIP-134 and AIP-161."""
 
-Masks follow AIP-134 and AIP-161, etags AIP-154.
-"""
-
-import hashlib
 from collections.abc import Collection
 from typing import Final, TypeVar
 
-import msgspec
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from libs.errors import Conflict, Invalid
+from libs.errors import Invalid
 
 M = TypeVar("M", bound=Message)
 
 EVERYTHING: Final = "*"
-
-
-class EtagMismatch(Conflict):
-    """The resource has changed since it was read."""
-
-    reason = "ETAG_MISMATCH"
 
 
 def updated(stored: M, given: M, mask: FieldMask, updatable: Collection[str]) -> M:
@@ -55,14 +44,3 @@ def _take(result: Message, given: Message, name: str) -> None:
         if field.name != name:
             part.ClearField(field.name)
     result.MergeFrom(part)
-
-
-def etag_of(*parts: object) -> str:
-    """A short text that is another one as soon as one of `parts` is: numbers, texts, bytes, lists."""
-    return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=9).hexdigest()
-
-
-def check_etag(given: str, actual: str, what: str) -> None:
-    """Raise `EtagMismatch` where a caller names an etag, and it is not the one that `what` has."""
-    if given and given != actual:
-        raise EtagMismatch(f"{what} has changed since it was read: read it again", etag=actual)

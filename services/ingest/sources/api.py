@@ -5,7 +5,7 @@ from typing import Any, Final
 import grpc
 
 from libs import rpc
-from libs.rpc.resources import check_etag
+from libs.etags import check_etag
 from services.ingest.sources import wire
 from services.ingest.sources.model import Source
 from services.ingest.sources.use_cases import SourceAdministration

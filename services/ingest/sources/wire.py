@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from libs.errors import Invalid
-from libs.rpc.resources import check_etag, etag_of, updated
+from libs.etags import check_etag, etag_of
+from libs.rpc.resources import updated
 from libs.times import timestamp
 from services.ingest.sources.model import Source, SourceVersion
 from tessera.ingest.v1 import event_pb2, source_pb2

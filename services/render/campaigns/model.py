@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from libs.etags import etag_of
 from services.render.model.people import Stream
-from services.render.model.resources import etag_of
 
 MOST_RECOMMENDATIONS = 20
 

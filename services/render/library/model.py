@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from libs.errors import FailedPrecondition
+from libs.etags import etag_of
 from services.render.engine.model.parts import HTML, TEXT, Dialect, TemplateWarning
 from services.render.engine.model.text import text_template
-from services.render.model.resources import etag_of
 
 
 class TemplateInUse(FailedPrecondition):

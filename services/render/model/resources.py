@@ -1,22 +1,16 @@
 """Templates and campaigns alike: created, changed, deleted, and each change a version of its own."""
 
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, Self, TypeVar
 
-from libs.errors import AlreadyExists, Conflict, Contended, Invalid, Malformed, NotFound, Required
+from libs.errors import AlreadyExists, Contended, Invalid, Malformed, NotFound, Required
+from libs.etags import check_etag
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _MOST_REQUEST_ID = 64
 # Somebody else's change came between so often: then the caller may try again.
 _TRIES = 3
-
-
-class EtagMismatch(Conflict):
-    """What is to be changed has changed since it was read."""
-
-    reason = "ETAG_MISMATCH"
 
 
 class Resource(Protocol):
@@ -60,11 +54,6 @@ class Store(Protocol[R]):
 
     async def versions(self, resource_id: str, below: int, limit: int) -> list[R]:
         """The next older versions, without what is long."""
-
-
-def etag_of(noun: str, resource_id: str, version: int) -> str:
-    """A short text that is another one with each version."""
-    return hashlib.blake2b(f"{noun}\0{resource_id}\0{version}".encode(), digest_size=9).hexdigest()
 
 
 def checked_id(field: str, value: str) -> str:
@@ -166,11 +155,7 @@ class Resources(Generic[R]):
         return await self._store.made_by(resource_id, request_id) if request_id else None
 
     def _check_etag(self, resource_id: str, etag: str, stored: R | None) -> None:
-        if etag and (stored is None or etag != stored.etag):
-            actual = {} if stored is None else {"etag": stored.etag}
-            raise EtagMismatch(
-                f"{self._noun} {resource_id} has changed since it was read: read it again", **actual
-            )
+        check_etag(etag, stored.etag if stored else "", f"{self._noun} {resource_id}")
 
     def _exists(self, resource_id: str) -> AlreadyExists:
         return AlreadyExists(

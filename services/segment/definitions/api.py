@@ -5,7 +5,8 @@ from typing import Any
 import grpc
 
 from libs import rpc
-from libs.rpc.resources import check_etag, updated
+from libs.etags import check_etag
+from libs.rpc.resources import updated
 from services.segment.definitions import wire
 from services.segment.definitions.use_cases import Segments
 from tessera.segment.v1 import segment_pb2, segment_service_pb2_grpc

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from libs.rpc.resources import etag_of
+from libs.etags import etag_of
 from libs.times import timestamp
 from services.segment.definitions.model import SegmentDefinition, SegmentVersion
 from services.segment.model import Advice

@@ -5,7 +5,8 @@ from typing import Any
 import grpc
 
 from libs import rpc
-from libs.rpc.resources import check_etag, updated
+from libs.etags import check_etag
+from libs.rpc.resources import updated
 from services.segment.triggers import wire
 from services.segment.triggers.use_cases import Triggers
 from tessera.segment.v1 import trigger_service_pb2 as pb

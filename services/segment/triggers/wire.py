@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 
-from libs.rpc.resources import etag_of
+from libs.etags import etag_of
 from libs.times import timestamp
 from services.segment.model import Advice
 from services.segment.triggers.model import TriggerDefinition, TriggerMode, TriggerVersion

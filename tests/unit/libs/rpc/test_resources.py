@@ -1,10 +1,8 @@
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from hypothesis import given
-from hypothesis import strategies as st
 
 from libs.errors import Invalid
-from libs.rpc.resources import EtagMismatch, check_etag, etag_of, updated
+from libs.rpc.resources import updated
 from tessera.ingest.v1 import event_pb2
 from tessera.profile.v1 import profile_service_pb2
 
@@ -54,15 +52,3 @@ def test_a_member_of_a_oneof_replaces_the_other() -> None:
 def test_a_field_that_may_not_be_changed_is_refused(path: str) -> None:
     with pytest.raises(Invalid, match="update_mask"):
         updated(event_pb2.Event(), event_pb2.Event(), FieldMask(paths=[path]), UPDATABLE)
-
-
-@given(st.lists(st.integers(0, 9) | st.text(max_size=2), max_size=3), st.lists(st.integers(0, 9), max_size=3))
-def test_an_etag_is_the_same_for_the_same_alone(one: list[object], other: list[object]) -> None:
-    assert (one == other) == (etag_of(*one) == etag_of(*other))
-
-
-def test_an_etag_is_checked_only_where_the_caller_names_one() -> None:
-    check_etag("", "now", "segment vip")
-    check_etag("now", "now", "segment vip")
-    with pytest.raises(EtagMismatch, match="segment vip has changed"):
-        check_etag("before", "now", "segment vip")
