@@ -73,7 +73,7 @@ PROFILES_SET_ASIDE = Counter("tessera_profiles_set_aside", "People set aside.", 
 PROFILE_DROPPED = Counter("tessera_profile_dropped", "Left out of profiles by their limits.", ["what"])
 # Counter: events that name nobody: blocked values, and addresses and devices of several people.
 EVENTS_UNASSIGNED = Counter("tessera_events_unassigned", "Events that name nobody.")
-# Counter: segment entries and exits, and triggers: `entered`, `exited`, `triggered`.
+# Counter: segment entries and exits, and triggers: `entered`, `exited`, `triggered`, `withdrawn`.
 TRANSITIONS = Counter("tessera_transitions", "Segment entries, exits and triggers.", ["kind"])
 # Histogram: from a timer's due time to its firing. Behind a backlog timers wait.
 TIMER_LATENESS = Histogram(

@@ -58,7 +58,7 @@ def test_definitions_are_applied_once_and_then_unchanged(up: Up) -> None:
 
     assert {"created"} == {applied["change"] for applied in first}
     assert {"unchanged"} == {applied["change"] for applied in again}
-    assert 21 == len(again)
+    assert 22 == len(again)
 
 
 def test_a_file_is_imported_and_again_without_counting_twice(
@@ -130,7 +130,7 @@ async def test_a_malformed_event_is_found_with_its_reason_and_replayed(up: Up) -
     assert [] == up.json("dead-letters", "list")
 
 
-async def test_a_lost_change_of_a_profile_is_replayed_by_rebuilding_it(up: Up) -> None:
+async def test_a_change_of_a_profile_that_cannot_be_read_is_read_in_its_history(up: Up) -> None:
     profile_id = up.json("profile", "show", "ada")["profile_id"]
     running = msgspec.convert(up.running(), Running)
     malformed = [
@@ -141,9 +141,6 @@ async def test_a_lost_change_of_a_profile_is_replayed_by_rebuilding_it(up: Up) -
         # What recommend has of ada is as if her steps had been lost.
         await connection.execute("delete from recommend.profiles where profile_id = $1", profile_id)
         await event_log.publish(PROFILE_UPDATES, malformed)
-    until(lambda: len(up.json("dead-letters", "list")) == 4)
-    done = up.json("dead-letters", "replay", "--all")
-    left = up.json("dead-letters", "list")
 
     async def restored() -> bool:
         query = "select revision > 0 from recommend.profiles where profile_id = $1"
@@ -151,9 +148,12 @@ async def test_a_lost_change_of_a_profile_is_replayed_by_rebuilding_it(up: Up) -
 
     await harness.until(restored, 30, "ada in recommend")
     await connection.close()
+    # Only what names nobody is a letter: nothing can be done with it.
+    until(lambda: len(up.json("dead-letters", "list")) == 2)
+    done = up.json("dead-letters", "replay", "--all")
+    left = up.json("dead-letters", "list")
 
-    assert {"segment", "recommend"} == {letter.partition("-")[0] for letter in done["rebuilt"]}
-    assert 2 == len(done["rebuilt"])
+    assert [] == done["rebuilt"]
     assert sorted(done["left"]) == sorted(letter["letter"] for letter in left)
     assert {"-"} == {letter["key"] for letter in left}
 
