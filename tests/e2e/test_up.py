@@ -146,7 +146,7 @@ async def test_a_change_of_a_profile_that_cannot_be_read_is_read_in_its_history(
         query = "select revision > 0 from recommend.profiles where profile_id = $1"
         return bool(await connection.fetchval(query, profile_id))
 
-    await harness.until(restored, 30, "ada in recommend")
+    await harness.until(restored, 120, "ada in recommend")
     await connection.close()
     # Only what names nobody is a letter: nothing can be done with it.
     until(lambda: len(up.json("dead-letters", "list")) == 2)
