@@ -20,16 +20,17 @@ class Resolved:
     """How many were new."""
     duplicates: int = 0
     """How many were stored before, or twice in the batch: they change nothing."""
+    merges: int = 0
+    """How many stored profiles were absorbed."""
 
     @property
     def dropped(self) -> Counter[str]:
         """What had no room in its profile: how many `traits`, `identifiers` and `purposes`."""
-        return sum((change.dropped for change in self.changes), Counter())
-
-    @property
-    def merges(self) -> int:
-        """How many stored profiles were absorbed."""
-        return sum(len(change.absorbed) for change in self.changes)
+        found: Counter[str] = Counter()
+        for change in self.changes:
+            if change.dropped:
+                found.update(change.dropped)
+        return found
 
 
 class Identities:
@@ -54,7 +55,8 @@ class Identities:
         await self._share_refusals(ledger)
         changes = ledger.changes()
         await self._people.save_owners(ledger.owners())
-        return Resolved(changes, ledger.unassigned, len(fresh), len(events) - len(fresh))
+        merges = sum(len(change.absorbed) for change in changes)
+        return Resolved(changes, ledger.unassigned, len(fresh), len(events) - len(fresh), merges)
 
     async def save(self, changes: Sequence[Change]) -> None:
         """Store the changed profiles, whose steps have their revisions by now."""

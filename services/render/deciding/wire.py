@@ -76,7 +76,10 @@ def person_of(profile: profile_pb2.Profile) -> Person:
         traits = _decode(profile.traits_json) if profile.traits_json else {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return unreadable(profile.profile_id, f"the traits are no JSON object: {error}")
-    emails = [i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_EMAIL]
+    leading = [i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_EMAIL]
+    # Profile says where mail goes: to none of them, where the person has taken the address back.
+    emails = [profile.email, *(address for address in leading if address != profile.email)]
+    emails = emails if profile.email else []
     user_ids = (i.value for i in profile.identifiers if i.kind == profile_pb2.IDENTIFIER_KIND_USER_ID)
     consent = dict(profile.consent)
     return Person(profile.profile_id, profile.revision, traits, consent, emails, next(user_ids, ""))

@@ -77,6 +77,7 @@ def profile(
         profile_id=profile_id,
         revision=revision,
         identifiers=identifiers,
+        email=email,
         traits_json=orjson.dumps({"name": "Ada", **traits}),
         consent={"email_marketing": True},
     )

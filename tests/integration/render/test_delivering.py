@@ -255,6 +255,7 @@ async def test_a_person_who_is_gone_or_has_another_address_gets_nothing(rig: Rig
     gone, moved = await mailed(rig, 2)
     del rig.profiles.profiles[gone]
     rig.profiles.profiles[moved].identifiers[0].value = "eve@example.com"
+    rig.profiles.profiles[moved].email = "eve@example.com"
     none = await rig.deliveries.next(subscriber())
     reasons = {message.outcome_reason for message in await rig.messages()}
 

@@ -41,7 +41,9 @@ def addresses_of(profile: Profile) -> set[str]:
 
 def gained_addresses(change: Change) -> set[str]:
     """The addresses that a profile came to have by a change, as identifiers."""
-    found = {i for i in change.added if kind_of(i) in ADDRESSES} | change.addresses
+    found = {i for i in change.added if i[0] in ADDRESSES}
+    if change.addresses:
+        found |= change.addresses
     return found | _stated(change.profile, change.traits) if change.traits else found
 
 

@@ -48,9 +48,20 @@ _INVISIBLE = re.compile(
 )
 
 
-@lru_cache(maxsize=20_000)
+# Most ids: letters, digits and what joins them. With a digit but zero, only these two name nobody.
+_PLAIN = re.compile(r"[a-z]:[\w.@+\-]*[1-9][\w.@+\-]*", re.ASCII)
+_WITH_DIGITS = frozenset({"-1", "lmy47d"})
+
+
 def is_blocked_value(identifier: str) -> bool:
     """Whether the value names nobody, whoever sends it."""
+    if _PLAIN.fullmatch(identifier):
+        return identifier[2:].lower() in _WITH_DIGITS
+    return _is_leftover(identifier)
+
+
+@lru_cache(maxsize=10_000)
+def _is_leftover(identifier: str) -> bool:
     value = _INVISIBLE.sub("", unicodedata.normalize("NFKC", identifier[2:])).strip().casefold()
     if identifier[:1] == "e" and "@" in value:
         local, _, domain = value.rpartition("@")

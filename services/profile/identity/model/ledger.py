@@ -176,8 +176,9 @@ def _may_claim(profile: Profile, event: Event, name: str, value: bytes | None) -
 
 def identifiers_in(events: Iterable[Event]) -> set[str]:
     """All identifiers that may name somebody."""
-    found = {i for event in events for i in event.identifiers}
+    found: set[str] = set()
     for event in events:
+        found.update(event.identifiers)
         if event.profile_id:
             found.add(f"{PROFILE_ID}:{event.profile_id}")
         if event.previous_id:

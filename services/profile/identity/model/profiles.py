@@ -3,7 +3,6 @@
 What comes with every event is a msgspec struct: it is made and stored in a fraction of a dataclass's time.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ import msgspec
 
 from services.profile.consent import model as consents
 from services.profile.consent.model import Choice, Said, Statement
-from services.profile.identity.model.identifiers import USER_ID, kind_of
+from services.profile.identity.model.identifiers import USER_ID
 from services.profile.traits.model import MOST_TRAIT_BYTES, Trait, size_of, trait_wins
 
 # A profile is read and written whole with every event: what grows without end would stop its partition.
@@ -62,11 +61,11 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     @property
     def user_id(self) -> str | None:
         """The identifier that is its user id."""
-        return next((i for i in self.identifiers if kind_of(i) == USER_ID), None)
+        return next((i for i in self.identifiers if i[0] == USER_ID), None)
 
     def has_kind(self, kind: str) -> bool:
         """Whether it has an identifier of this kind."""
-        return any(kind_of(identifier) == kind for identifier in self.identifiers)
+        return any(identifier[0] == kind for identifier in self.identifiers)
 
     @property
     def has_space(self) -> bool:
@@ -75,7 +74,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
 
     def was_given(self, kind: str) -> bool:
         """Whether it has an identifier of this kind that is more than a claim."""
-        return any(kind_of(i) == kind and i not in self.claimed for i in self.identifiers)
+        return any(i[0] == kind and i not in self.claimed for i in self.identifiers)
 
 
 @dataclass(slots=True)
@@ -93,7 +92,9 @@ class Change:
     """The stored profiles that it absorbed."""
     addresses: set[str] = field(default_factory=set)
     """Addresses that were named for it and lead to nobody, since others have them too."""
-    dropped: Counter[str] = field(default_factory=Counter)
+    is_noted: bool = False
+    """Whether something was noted that nobody is told of, but that must be stored."""
+    dropped: dict[str, int] = field(default_factory=dict)
     """What had no room: how many `traits`, `identifiers` and `purposes`."""
     _trait_bytes: int = -1
     """What the profile's traits take up; negative until it is asked for."""
@@ -101,7 +102,7 @@ class Change:
     @property
     def touched(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self.events) or self.has_more_than_events
+        return bool(self.events) or self.is_noted or self.has_more_than_events
 
     @property
     def has_more_than_events(self) -> bool:
@@ -122,6 +123,10 @@ class Change:
         else:
             self.removed.append(identifier)
 
+    def drop(self, what: str, count: int = 1) -> None:
+        """Note what has no room."""
+        self.dropped[what] = self.dropped.get(what, 0) + count
+
     def set_trait(self, name: str, trait: Trait) -> None:
         """Let a trait have its value, if it is the last writer's and there is room."""
         traits = self.profile.traits
@@ -132,7 +137,7 @@ class Change:
             self._trait_bytes = sum(size_of(n, t) for n, t in traits.items())
         growth = size_of(name, trait) - size_of(name, old)
         if growth > 0 and self._trait_bytes + growth > MOST_TRAIT_BYTES:
-            self.dropped["traits"] += 1
+            self.drop("traits")
             return
         self._trait_bytes += growth
         traits[name] = trait
@@ -144,7 +149,7 @@ class Change:
         before = None if known is None else known.granted
         place = consents.state(self.profile.consent, purpose, said)
         if place is None:
-            self.dropped["purposes"] += 1
+            self.drop("purposes")
         elif place != purpose or before != self.profile.consent[place].granted:
             self.consent.add(place)
 

@@ -98,7 +98,7 @@ class Resolver:
         if event.trusted:
             return change if len(event.identifiers) == 1 or _knows_devices(change.profile, event) else None
         # A browser's word on nothing but addresses finds nobody.
-        return change if any(kind_of(i) not in ADDRESSES for i in event.identifiers) else None
+        return change if any(i[0] not in ADDRESSES for i in event.identifiers) else None
 
     def _decide(self, event: Event) -> Change | None:
         named = self.owner(f"{PROFILE_ID}:{event.profile_id}") if event.profile_id else None
@@ -107,7 +107,7 @@ class Resolver:
             return self._changes[named]
         usable = [i for i in event.identifiers if not self._names_nobody(i, event)]
         # A browser's word on an address neither finds nor joins a profile.
-        naming = usable if event.trusted else [i for i in usable if kind_of(i) not in ADDRESSES]
+        naming = usable if event.trusted else [i for i in usable if i[0] not in ADDRESSES]
         claims = [] if event.trusted else [i for i in usable if self.owner(i) is None]
         if not naming and not claims:
             return None
@@ -117,31 +117,30 @@ class Resolver:
             owner = None
         change = self._create(event) if owner is None else self._changes[owner]
         for identifier in naming:
-            addresses = _addresses_beside(identifier, event)
+            addresses = _addresses_beside(event) if identifier[0] == ANONYMOUS_ID and event.trusted else ()
             if addresses and self._is_shared_device(identifier, addresses, change.profile):
                 self._block(self.change_of(self._owners[identifier] or ""), identifier)
                 continue
             change = self._unite(change, identifier, event)
-            if addresses and identifier in change.profile.identifiers:
-                seen = change.profile.devices.get(identifier, ())
-                new = [a for a in addresses if all(kind_of(a) != kind_of(known) for known in seen)]
-                if new:
-                    change.profile.devices[identifier] = [*seen, *new]
+            if addresses:
+                self._note_device(identifier, addresses)
         for identifier in claims:
             if self.owner(identifier) is None and not change.profile.has_kind(kind_of(identifier)):
                 self._attach(change, identifier, sure=False)
         return change
 
     def _names_nobody(self, identifier: str, event: Event) -> bool:
-        if identifier in self._owners:
-            return self._owners[identifier] is None or self._is_user_id(identifier, event)
-        return is_blocked_value(identifier) or self._is_user_id(identifier, event)
+        if identifier not in self._owners:
+            nobodys = is_blocked_value(identifier)
+        else:
+            nobodys = self._owners[identifier] is None
+        return nobodys or (bool(event.previous_id) and self._is_user_id(identifier, event.previous_id))
 
-    def _is_user_id(self, identifier: str, event: Event) -> bool:
+    def _is_user_id(self, identifier: str, previous_id: str) -> bool:
         """Whether an alias names somebody's user id where an anonymous id belongs."""
-        if not event.previous_id or identifier != f"{ANONYMOUS_ID}:{event.previous_id}":
+        if identifier != f"{ANONYMOUS_ID}:{previous_id}":
             return False
-        return self.owner(f"{USER_ID}:{event.previous_id}") is not None
+        return self.owner(f"{USER_ID}:{previous_id}") is not None
 
     def _is_outdated(self, profile: Profile, naming: Sequence[str]) -> bool:
         """Whether an address leads here by a claim alone, and a server has given another one since."""
@@ -150,6 +149,18 @@ class Resolver:
             return False
         others = (i for i in naming if self.owner(i) == profile.profile_id)
         return profile.was_given(kind_of(strongest)) and all(i in profile.claimed for i in others)
+
+    def _note_device(self, device: str, addresses: Sequence[str]) -> None:
+        """Keep which addresses come with a device, whoever has it."""
+        holder = self.owner(device)
+        if holder is None:
+            return
+        change = self._changes[holder]
+        seen = change.profile.devices.get(device, ())
+        new = [a for a in addresses if all(kind_of(a) != kind_of(known) for known in seen)]
+        if new:
+            change.profile.devices[device] = [*seen, *new]
+            change.is_noted = True
 
     def _is_shared_device(self, device: str, addresses: Sequence[str], profile: Profile) -> bool:
         """Whether another address of the same kind came from it before, which is not this person's."""
@@ -187,7 +198,7 @@ class Resolver:
         if second.user_id is not None:
             return False
         if len(first.identifiers) + len(second.identifiers) > MOST_IDENTIFIERS:
-            one.dropped["identifiers"] += len(second.identifiers)
+            one.drop("identifiers", len(second.identifiers))
             return False
         if sure:
             return True
@@ -219,7 +230,8 @@ class Resolver:
         survivor.absorbed += absorbed.absorbed
         first.absorbed += second.absorbed
         first.addresses |= second.addresses
-        first.dropped += second.dropped
+        for what, count in second.dropped.items():
+            first.drop(what, count)
         second.absorbed = []
         if not second.is_new:
             survivor.absorbed.append(absorbed.profile_id)
@@ -246,7 +258,7 @@ class Resolver:
     def _attach(self, change: Change, identifier: str, sure: bool) -> None:
         profile = change.profile
         if not profile.has_space:
-            change.dropped["identifiers"] += 1
+            change.drop("identifiers")
             return
         if profile.identifiers and not sure:
             profile.claimed.add(identifier)
@@ -272,17 +284,15 @@ class Resolver:
         return profile_id
 
 
-def _addresses_beside(device: str, event: Event) -> list[str]:
-    """The addresses that a server names together with a device."""
-    if not event.trusted or kind_of(device) != ANONYMOUS_ID:
-        return []
-    return [i for i in event.identifiers if kind_of(i) in ADDRESSES and not is_blocked_value(i)]
+def _addresses_beside(event: Event) -> Sequence[str]:
+    """The addresses that an event names, as it may beside a device."""
+    return [i for i in event.identifiers if i[0] in ADDRESSES and not is_blocked_value(i)]
 
 
 def _knows_devices(profile: Profile, event: Event) -> bool:
     """Whether the profile has noted which addresses come from the event's devices."""
-    devices = [i for i in event.identifiers if kind_of(i) == ANONYMOUS_ID]
-    addresses = [i for i in event.identifiers if kind_of(i) in ADDRESSES] if devices else []
+    addresses = [i for i in event.identifiers if i[0] in ADDRESSES]
+    devices = [i for i in event.identifiers if i[0] == ANONYMOUS_ID] if addresses else ()
     known = profile.devices
     return all(address in known.get(device, ()) for device in devices for address in addresses)
 
