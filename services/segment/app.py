@@ -4,7 +4,6 @@ from pathlib import Path
 
 from libs import rpc
 from libs.database import Database, Schema
-from libs.database.tables import Kept, Sweep
 from libs.hosting import open_foundations
 from libs.lifecycle import Component
 from libs.messaging import Consumer, ConsumerSettings
@@ -36,12 +35,10 @@ from tessera.segment.v1 import (
     trigger_service_pb2_grpc,
 )
 
-SCHEMA = Schema("segment", Path(__file__).parent / "migrations")
-TABLES: tuple[Kept, ...] = (
-    *segments.TABLES,
-    *triggers.TABLES,
-    *membership.TABLES,
-    operations.table("segment"),
+SCHEMA = Schema(
+    "segment",
+    Path(__file__).parent / "migrations",
+    tables=(*segments.TABLES, *triggers.TABLES, *membership.TABLES, operations.table("segment")),
 )
 
 
@@ -68,7 +65,6 @@ async def run(settings: Settings, role: Role) -> None:
                     return UpdateHandler(plans, histories, settings.topic_partitions)
 
                 components.append(Consumer(base.database, base.event_log, consumed, handler))
-                components.append(Sweep(base.database, TABLES))
             services = services_of(base.database, plans, settings.topic_partitions)
             await base.run(services, components)
 
