@@ -2,14 +2,17 @@
 
 import msgspec
 import pytest
+from google.protobuf.message import Message
 
 from libs.errors import Invalid
 from services.profile.directory import use_cases as directory
 from services.profile.directory import wire as profile_wire
 from services.profile.history import wire
+from services.profile.history.model import StoredStep
 from services.profile.identity.model import Change, Profile
 from services.profile.traits.model import Trait
-from tessera.profile.v1 import profile_events_pb2, profile_pb2
+from tessera.ingest.v1 import ingest_events_pb2
+from tessera.profile.v1 import history_pb2, profile_events_pb2, profile_pb2
 from tests.builders import collected
 
 _EXACT = (
@@ -91,3 +94,30 @@ def test_an_identifier_is_looked_up_in_its_normal_form() -> None:
     asked = profile_pb2.Identifier(kind=profile_pb2.IDENTIFIER_KIND_PHONE, value="0049 (30) 123-456")
 
     assert "p:+4930123456" == directory.normal_identifier(profile_wire.identifier_of(asked))
+
+
+def _fields(message: type[Message], without: set[str]) -> dict[str, tuple[int, int, bool]]:
+    fields = message.DESCRIPTOR.fields
+    return {f.name: (f.number, f.type, f.is_repeated) for f in fields if f.name not in without}
+
+
+@pytest.mark.parametrize(
+    ("record", "answer"),
+    [
+        (ingest_events_pb2.EventCollected, history_pb2.HistoryEvent),
+        (profile_events_pb2.ProfileUpdated, history_pb2.HistoryStep),
+        (profile_events_pb2.TraitChange, history_pb2.HistoryTrait),
+        (profile_events_pb2.ConsentChange, history_pb2.HistoryConsent),
+    ],
+)
+def test_an_answer_is_read_from_a_record_since_its_fields_have_the_records_numbers(
+    record: type[Message], answer: type[Message]
+) -> None:
+    assert _fields(record, without={"more"}) == _fields(answer, without=set())
+
+
+def test_what_only_records_hold_is_not_answered() -> None:
+    body = profile_events_pb2.ProfileUpdated(more=True).SerializeToString()
+    told = history_pb2.HistoryStep(profile_id="p", revision=1)
+
+    assert told.SerializeToString() == wire.step_pb("p", StoredStep(1, False, body)).SerializeToString()
