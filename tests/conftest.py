@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from libs.database.embedded import EmbeddedPostgres
 from libs.database.migrations import migrate
@@ -16,6 +17,12 @@ from tests import kafka as kafka_server
 
 # Its assertions tell both sides, as those of the tests do.
 pytest.register_assert_rewrite("tests.model.checking", "tests.model.trying")
+
+# What is generated is the same in each run, so that none depends on luck; `--hypothesis-profile others`
+# looks for what has not been tried.
+settings.register_profile("same", derandomize=True, database=None)
+settings.register_profile("others", derandomize=False)
+settings.load_profile("same")
 
 _numbers = itertools.count()
 

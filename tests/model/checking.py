@@ -1,6 +1,6 @@
 """Compares what Tessera tells with what the model computes from the acknowledged events."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,14 +49,26 @@ def assert_people(
         else:
             assert event.usable, event
     assert len(holders) == sum(len(profile.identifiers) for profile in profiles)
+    refused = _refused_at(people(stored))
     for person in people(stored):
         if person.limited:
             compared["limited"] += 1
             _assert_within_limits(person, homes, holders, slack)
         else:
             compared["exact"] += 1
-            _assert_is(person, homes[person.events[0].event_id], slack)
+            by_others = {purpose for address in person.addresses for purpose in refused[address]}
+            _assert_is(person, homes[person.events[0].event_id], by_others, slack)
     return compared
+
+
+def _refused_at(known: Iterable[Person]) -> Mapping[str, set[str]]:
+    """The purposes that anybody refused who ever had an address, by address: who shares it is refused too."""
+    refused: defaultdict[str, set[str]] = defaultdict(set)
+    for person in known:
+        said_no = {p for event in person.events for p, granted in event.consent.items() if not granted}
+        for address in person.addresses:
+            refused[address] |= said_no
+    return refused
 
 
 def assert_each_once(
@@ -137,22 +149,23 @@ def assert_fired(
     return Counter(must=len(had_to), may=len(effects.keys() - had_to.keys()))
 
 
-def _assert_is(person: Person, profile: Profile, slack: int) -> None:
+def _assert_is(person: Person, profile: Profile, by_others: Collection[str], slack: int) -> None:
     """The profile is that person, in all that is known."""
     assert person.identifiers == profile.identifiers
     assert sorted(e.event_id for e in person.events) == sorted(profile.event_ids)
     assert exactly(person.traits) == exactly(dict(profile.traits))
-    _assert_consent(person, profile, slack)
+    _assert_consent(person, profile, by_others, slack)
 
 
-def _assert_consent(person: Person, profile: Profile, slack: int) -> None:
+def _assert_consent(person: Person, profile: Profile, by_others: Collection[str], slack: int) -> None:
     """What is granted the model grants; what is refused it refuses, or a merge or an address may have."""
     sure, perhaps = consent_of(person.events), consent_of(person.events, slack)
     # Several identifiers may have met each other late: what one of them refused stays refused.
     could_merge = len(person.identifiers) > 1 or person.limited
     for purpose, granted in profile.consent.items():
-        refused_by_others = not granted and could_merge
-        assert refused_by_others or granted in (sure[purpose], perhaps[purpose]), (purpose, person.events)
+        may_be_refused = could_merge or purpose in by_others
+        right = (sure.get(purpose), perhaps.get(purpose))
+        assert granted in right or (may_be_refused and not granted), (purpose, person.events)
     assert sure.keys() <= profile.consent.keys()
 
 
@@ -176,7 +189,7 @@ def _assert_within_limits(
         if not person.is_too_large:
             skipped = set() if by_servers else ADDRESSES.keys()
             own.limited = True
-            _assert_consent(own, profile, slack)
+            _assert_consent(own, profile, (), slack)
             assert _without(own.traits, skipped) == _without(profile.traits, skipped)
 
 

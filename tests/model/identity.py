@@ -52,6 +52,12 @@ class Person:
         return consent_of(self.events) | self.held
 
     @property
+    def addresses(self) -> set[str]:
+        """Every address that ever was theirs: what led to them, and what was said of them."""
+        said = {f"{ADDRESSES[n]}:{e.said[n]}" for e in self.events for n in ADDRESSES if e.said.get(n)}
+        return said | {i for i in self.identifiers if i[0] in ADDRESSES.values()}
+
+    @property
     def user_ids(self) -> set[str]:
         return {i for i in self.identifiers if i[0] == USER_ID}
 

@@ -156,8 +156,6 @@ def test_streaming_equals_a_rebuild_equals_the_model(
 
             @settings(
                 max_examples=_EXAMPLES[log],
-                derandomize=_GIVEN is None,
-                database=None,
                 deadline=None,
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),

@@ -204,6 +204,29 @@ def test_whoever_met_a_limit_must_still_be_with_their_user_id_and_share_nothing(
             assert_people([one, two], wrong)
 
 
+def test_a_refusal_of_others_is_right_only_for_who_shares_their_address() -> None:
+    other = _event(1, email="a@example.com", consent={"mail": False})
+    ada = _event(2, email="b@example.com", type="identify", traits={"email": "a@example.com"})
+    eve = _event(3, email="c@example.com")
+
+    def told(refused: str) -> list[Profile]:
+        """What is told where `refused` says no, beside the one who said it."""
+        return [
+            Profile(
+                event.email,
+                {f"e:{event.email}"},
+                [event.event_id],
+                event.traits,
+                {"mail": False} if event.email in ("a@example.com", refused) else {},
+            )
+            for event in (other, ada, eve)
+        ]
+
+    assert {"exact": 3} == assert_people([other, ada, eve], told("b@example.com"))
+    with pytest.raises(AssertionError):
+        assert_people([other, ada, eve], told("c@example.com"))
+
+
 def test_wrong_members_and_wrong_triggers_are_found() -> None:
     known = persons(_SENT, [Profile("p", **_RIGHT)])  # type: ignore[arg-type]
     segments = {"carts": Segment("", lambda v: bool(v.events("Cart", HOUR)))}

@@ -180,7 +180,7 @@ async def _live(seed: int) -> World:
     return world
 
 
-SETTINGS = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def test_streaming_equals_rebuild_equals_model() -> None:

@@ -11,7 +11,7 @@ from services.segment.membership.model import SeriesState
 NUMBERS = st.sampled_from([0.1, 0.2, 1e16, -1e16, 3.0, math.nan, -7.5])
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2000), NUMBERS), min_size=100, max_size=450),
     st.lists(st.integers(0, 2000), max_size=3),
