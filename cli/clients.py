@@ -14,7 +14,12 @@ from cli.running import Running
 from cli.secret_files import SecretFiles
 from libs.errors import FailedPrecondition
 from libs.rpc import Tls, open_channel
-from tessera.ingest.v1 import ingest_service_pb2_grpc, rejection_service_pb2_grpc, source_service_pb2_grpc
+from tessera.ingest.v1 import (
+    import_service_pb2_grpc,
+    rejection_service_pb2_grpc,
+    source_service_pb2_grpc,
+)
+from tessera.operations.v1 import operation_service_pb2_grpc
 from tessera.profile.v1 import history_service_pb2_grpc, profile_service_pb2_grpc
 from tessera.recommend.v1 import model_service_pb2_grpc, recommend_service_pb2_grpc
 from tessera.render.v1 import (
@@ -44,9 +49,9 @@ class Clients:
     _deadline_seconds: float
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
 
-    async def ingest(self) -> "ingest_service_pb2_grpc.IngestServiceAsyncStub":
-        """Collects and imports."""
-        return ingest_service_pb2_grpc.IngestServiceStub(await self._channel("ingest"))
+    async def imports(self) -> "import_service_pb2_grpc.ImportServiceAsyncStub":
+        """Takes old events in."""
+        return import_service_pb2_grpc.ImportServiceStub(await self._channel("ingest"))
 
     async def sources(self) -> "source_service_pb2_grpc.SourceServiceAsyncStub":
         """Knows where events come from, and with which keys."""
@@ -103,6 +108,10 @@ class Clients:
     async def deliveries(self) -> "delivery_service_pb2_grpc.DeliveryServiceAsyncStub":
         """Hands out messages."""
         return delivery_service_pb2_grpc.DeliveryServiceStub(await self._channel("render"))
+
+    async def operations(self, service: str) -> "operation_service_pb2_grpc.OperationServiceAsyncStub":
+        """Knows a service's long-running work."""
+        return operation_service_pb2_grpc.OperationServiceStub(await self._channel(service))
 
     def _missing(self, service: str) -> str:
         if self.running.process_id is None:

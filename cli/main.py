@@ -18,6 +18,7 @@ from cli.commands import (
     keys,
     library,
     messages,
+    operations,
     previews,
     profiles,
     segments,
@@ -79,6 +80,7 @@ app.add_typer(segments.triggers_app, name="triggers")
 app.add_typer(library.templates_app, name="templates")
 app.add_typer(library.campaigns_app, name="campaigns")
 app.add_typer(messages.app, name="messages")
+app.add_typer(operations.app, name="operations")
 
 
 def _in_paragraphs(group: typer.Typer) -> None:

@@ -26,7 +26,7 @@ from typing import ClassVar
 class TesseraError(Exception):
     """Something a caller can act on: a stable reason, a sentence, and the values in it."""
 
-    reason: ClassVar[str] = "UNKNOWN"
+    reason: str = "UNKNOWN"
     retry_seconds: ClassVar[float | None] = None
     """After how long the same call may succeed; None where trying again changes nothing."""
 

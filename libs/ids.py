@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from libs.errors import Malformed, Required, TooLarge
 
 _VARIANT = "89ab"
+_MOST_REQUEST_ID = 100
 
 
 def uuid_text(value: str, field: str) -> str:
@@ -27,6 +28,14 @@ def uuid_texts(values: Sequence[str], field: str, most: int) -> list[str]:
     if len(values) > most:
         raise TooLarge(field, f"must hold from 1 to {most:,} ids, not {len(values):,}")
     return [uuid_text(value, f"{field}[{place}]") for place, value in enumerate(values)]
+
+
+def check_request_id(value: str) -> None:
+    """Refuse what can't name a request: more than 100 characters, or such as can't be printed."""
+    if len(value) > _MOST_REQUEST_ID:
+        raise TooLarge("request_id", f"has more than {_MOST_REQUEST_ID} characters")
+    if not value.isprintable():
+        raise Malformed("request_id", "has characters that can't be printed")
 
 
 def new_uuid() -> str:

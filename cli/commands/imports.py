@@ -1,89 +1,34 @@
 """`tessera import`: old events from files."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Annotated, NamedTuple
+from typing import IO, Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cli.clients import Clients, connect
+from cli.clients import connect
+from cli.imports.batches import File
 from cli.imports.columns import Asked
 from cli.imports.csv_rows import DELIMITERS
 from cli.imports.events import Line, Table, json_lines, open_table
-from cli.imports.files import is_table, open_file
+from cli.imports.files import is_table
+from cli.imports.sending import send
 from cli.imports.shared_addresses import SharedAddresses
+from cli.imports.summary import Refused, Summary
 from cli.sources import ensure_source
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, err, out, print_json, run, table
-from libs.errors import Invalid, TesseraError
-from tessera.ingest.v1 import ingest_service_pb2 as pb
+from libs.errors import Invalid
 from tessera.ingest.v1.event_pb2 import SourceKind
 
-_BATCH_EVENTS = 1000
-# The server takes 4 MB at once.
-_BATCH_BYTES = 3_000_000
 _LISTED = 20
-_KEPT = 1000
-
-# What the contract calls otherwise than files do.
-_NAMES = {
-    "message_id": "messageId",
-    "user_id": "userId",
-    "anonymous_id": "anonymousId",
-    "previous_id": "previousId",
-    "group_id": "groupId",
-    "name": "event",
-    "properties_json": "properties",
-    "traits_json": "traits",
-    "context_json": "context",
-}
-
-Read = Callable[[IO[bytes]], Iterator[Line]]
-
-
-class Refused(NamedTuple):
-    """A row that was not imported, or not whole."""
-
-    line: int
-    reason: str
-
-
-@dataclass(slots=True)
-class Summary:
-    """What became of a file: each of its `lines` that holds anything is `accepted` or `rejected`."""
-
-    file: str
-    source: str
-    lines: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-    columns_left_out: list[str] = field(default_factory=list)
-    rejections: list[Refused] = field(default_factory=list)
-    """The first thousand."""
-    warned: int = 0
-    """How many accepted rows had something left out, such as an address that is none."""
-    warnings: list[Refused] = field(default_factory=list)
-    """The first thousand."""
-
-    def refuse(self, line: int, reason: str) -> None:
-        """Count a row, and keep it while there are few."""
-        self.rejected += 1
-        if len(self.rejections) < _KEPT:
-            self.rejections.append(Refused(line, reason))
-
-    def warn(self, line: int, reason: str) -> None:
-        """Count what was left out of a row, and keep it while there is little."""
-        self.warned += 1
-        if len(self.warnings) < _KEPT:
-            self.warnings.append(Refused(line, reason))
 
 
 def import_file(
-    file: Annotated[
+    path: Annotated[
         Path, typer.Argument(help="JSON lines, or CSV (.csv, .tsv); also .gz or .zst.", metavar="FILE")
     ],
     source: Annotated[str, typer.Option(help="The source that the events count as.")] = "import",
@@ -169,9 +114,9 @@ def import_file(
 
     docs/importing.md has more of them, and what becomes of which file.
     """
-    summary = Summary(str(file), source)
+    summary = Summary(str(path), source)
     asked = Asked(maps or (), sets or (), types or (), ignored or (), yes or (), no or ())
-    opened = open_table(file, asked, encoding, _delimiter(delimiter), multiline) if is_table(file) else None
+    opened = open_table(path, asked, encoding, _delimiter(delimiter), multiline) if is_table(path) else None
     if opened is not None and opened.mapped.unused:
         summary.columns_left_out = list(opened.mapped.unused)
         err.print(
@@ -179,24 +124,24 @@ def import_file(
         )
 
     def read(unpacked: IO[bytes]) -> Iterator[Line]:
-        return opened.lines(unpacked, file.name) if opened else json_lines(unpacked, file.name, encoding)
+        return opened.lines(unpacked, path.name) if opened else json_lines(unpacked, path.name, encoding)
 
     started = time.monotonic()
+    file = File(path, read, summary)
     with _progress(as_json) as progress:
-        shared = _look_through(file, read, progress)
+        _look_through(file, progress)
         _tell_numbers(opened)
         if shared_addresses:
-            shared = SharedAddresses()
-        elif shared.count and not as_json:
+            file.shared = SharedAddresses()
+        elif file.shared.count and not as_json:
             err.print(
-                f"[yellow]addresses that belong to several user ids in this file: {shared.count:,}; "
+                f"[yellow]addresses that belong to several user ids in this file: {file.shared.count:,}; "
                 "the rows with them are not imported[/yellow]"
             )
-        lines = _Lines(read, shared, summary)
         if dry_run:
-            _check(file, lines, summary, progress)
+            _check(file, progress)
         else:
-            _import(file, lines, summary, home, progress)
+            _import(file, home, progress)
     summary.seconds = round(time.monotonic() - started, 2)
     summary.rejections.sort()
     summary.warnings.sort()
@@ -211,17 +156,10 @@ def _delimiter(name: str) -> str:
     return DELIMITERS.get(name, name)
 
 
-def _look_through(file: Path, read: Read, progress: Progress) -> SharedAddresses:
-    """Read all of the file before anything of it is sent."""
-    shared = SharedAddresses()
-    task = progress.add_task(f"reading {file.name}", total=file.stat().st_size)
-    with open_file(file) as (raw, unpacked):
-        for number, line in enumerate(read(unpacked)):
-            shared.note(line)
-            if number % _BATCH_EVENTS == 0:
-                progress.update(task, completed=raw.tell())
+def _look_through(file: File, progress: Progress) -> None:
+    task = progress.add_task(f"reading {file.path.name}", total=file.path.stat().st_size)
+    file.look_through(lambda read: progress.update(task, completed=read))
     progress.remove_task(task)
-    return shared
 
 
 def _tell_numbers(opened: Table | None) -> None:
@@ -231,87 +169,21 @@ def _tell_numbers(opened: Table | None) -> None:
         err.print(f"[dim]numbers that stay texts: {', '.join(numbers)}; {hint}[/dim]", soft_wrap=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """The events of a file; what is none is counted and told."""
-
-    read: Read
-    shared: SharedAddresses
-    summary: Summary
-
-    def of(self, unpacked: IO[bytes]) -> Iterator[Line]:
-        """Those to send."""
-        for line in self.read(unpacked):
-            self.summary.lines += 1
-            problem = line.problem or self.shared.problem(line)
-            if problem:
-                self.summary.refuse(line.number, problem)
-            else:
-                yield line
+def _check(file: File, progress: Progress) -> None:
+    task = progress.add_task(f"checking {file.path.name}", total=file.path.stat().st_size)
+    for batch in file.batches(lambda read: progress.update(task, completed=read)):
+        file.summary.accepted += len(batch)
 
 
-def _check(file: Path, lines: _Lines, summary: Summary, progress: Progress) -> None:
-    task = progress.add_task(f"checking {file.name}", total=file.stat().st_size)
-    with open_file(file) as (raw, unpacked):
-        for batch in _batches(lines.of(unpacked)):
-            summary.accepted += len(batch)
-            progress.update(task, completed=raw.tell())
-
-
-def _import(file: Path, lines: _Lines, summary: Summary, home: Path, progress: Progress) -> None:
-    size = file.stat().st_size
-
+def _import(file: File, home: Path, progress: Progress) -> None:
     async def work() -> None:
         async with connect(home, deadline_seconds=60) as clients:
             # One that exists with settings of its own is meant.
-            await ensure_source(clients, summary.source, SourceKind.SOURCE_KIND_SERVER, any_kind=True)
-            task = progress.add_task(f"sending {file.name}", total=size)
-            with open_file(file) as (raw, unpacked):
-                for batch in _batches(lines.of(unpacked)):
-                    await _send(clients, batch, summary)
-                    progress.update(task, completed=raw.tell())
+            await ensure_source(clients, file.summary.source, SourceKind.SOURCE_KIND_SERVER, any_kind=True)
+            task = progress.add_task(f"sending {file.path.name}", total=file.path.stat().st_size)
+            await send(file, clients, lambda read: progress.update(task, completed=read))
 
-    try:
-        run(work())
-    except TesseraError as error:
-        if not summary.accepted:
-            raise
-        raise TesseraError(
-            f"{error.message}\n{summary.accepted:,} events are stored; run the same command again to go on: "
-            "what is there already counts once"
-        ) from None
-
-
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    batch: list[Line] = []
-    size = 0
-    for line in lines:
-        assert line.event is not None
-        more = line.event.ByteSize()
-        if batch and (len(batch) == _BATCH_EVENTS or size + more > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(line)
-        size += more
-    if batch:
-        yield batch
-
-
-async def _send(clients: Clients, batch: list[Line], summary: Summary) -> None:
-    events = [line.event for line in batch if line.event]
-    request = pb.ImportEventsRequest(source_id=summary.source, events=events)
-    answer = await (await clients.ingest()).ImportEvents(request)
-    summary.accepted += answer.accepted
-    for rejection in answer.rejections:
-        summary.refuse(batch[rejection.index].number, f"{_named(rejection.field)}: {rejection.reason}")
-    for warning in answer.warnings:
-        summary.warn(batch[warning.index].number, f"{_named(warning.field)}: {warning.reason}")
-
-
-def _named(field: str) -> str:
-    """A field as files call it: `traits_json.email` is `traits.email`."""
-    outer, dot, inner = field.partition(".")
-    return _NAMES.get(outer, outer) + dot + inner
+    run(work())
 
 
 def _progress(as_json: bool) -> Progress:

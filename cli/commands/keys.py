@@ -10,50 +10,18 @@ from cli.home import Home
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, out, print_json, table
 from libs.errors import FailedPrecondition, Invalid, NotFound
 from libs.rpc.calls import READ_PERSONAL
-from libs.rpc.permissions import PUBLIC, permissions_of_all
-from tessera.ingest.v1 import ingest_service_pb2, rejection_service_pb2, source_service_pb2
-from tessera.operations.v1 import operation_service_pb2
-from tessera.profile.v1 import history_service_pb2, profile_service_pb2
-from tessera.recommend.v1 import catalog_service_pb2, model_service_pb2, recommend_service_pb2
-from tessera.render.v1 import (
-    campaign_service_pb2,
-    delivery_service_pb2,
-    message_service_pb2,
-    preview_service_pb2,
-    template_service_pb2,
-)
-from tessera.segment.v1 import membership_service_pb2, segment_service_pb2, trigger_service_pb2
+from libs.rpc.permissions import PUBLIC, all_services, permissions_of_all
 
 app = typer.Typer(
     help="Keys for programs that call Tessera by gRPC, and what each may do.", no_args_is_help=True
 )
 
-_CONTRACTS = (
-    ingest_service_pb2,
-    rejection_service_pb2,
-    source_service_pb2,
-    profile_service_pb2,
-    history_service_pb2,
-    recommend_service_pb2,
-    catalog_service_pb2,
-    model_service_pb2,
-    operation_service_pb2,
-    campaign_service_pb2,
-    delivery_service_pb2,
-    message_service_pb2,
-    preview_service_pb2,
-    template_service_pb2,
-    membership_service_pb2,
-    segment_service_pb2,
-    trigger_service_pb2,
-)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def permissions() -> list[str]:
     """All permissions that a key can hold by name: what the contracts ask for, and personal data."""
-    services = [s.full_name for each in _CONTRACTS for s in each.DESCRIPTOR.services_by_name.values()]
-    return sorted({*permissions_of_all(services).values(), READ_PERSONAL} - {PUBLIC})
+    return sorted({*permissions_of_all(all_services()).values(), READ_PERSONAL} - {PUBLIC})
 
 
 @app.command("create")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from libs.errors import FailedPrecondition, NotFound, TesseraError
-from libs.ids import new_uuid
+from libs.ids import check_request_id, new_uuid
 from libs.operations.model import Operation, State
 from libs.operations.ports import Filter, Store
 
@@ -26,6 +26,12 @@ _MOST_DETAIL: Final = 1_000
 
 class Cancelled(Exception):
     """Somebody asked the work to end."""
+
+
+class OperationEnded(FailedPrecondition):
+    """There is nothing more to do: the work was cancelled, or has ended."""
+
+    reason = "OPERATION_ENDED"
 
 
 class Progress:
@@ -77,6 +83,7 @@ class Operations:
         self, kind: str, subject: str = "", total: int = 0, *, request_id: str = "", cancellable: bool = True
     ) -> Operation:
         """Make an operation for work that begins now; the same request again returns the same one."""
+        check_request_id(request_id)
         now = self._now()
         operation = Operation(new_uuid(), kind, subject, now, now, total=total, cancellable=cancellable)
         return await self._store.add(operation, request_id)
@@ -102,6 +109,32 @@ class Operations:
             await self._end(operation, State.SUCCEEDED, "", orjson.dumps(progress.result))
         finally:
             alive.cancel()
+
+    async def advance(self, operation: Operation, done: int, total: int, detail: str) -> None:
+        """Note how far work is that a caller does, call by call.
+
+        Raises `OperationEnded` once it is to go no further. Who is silent for two minutes has failed.
+        """
+        told = await self._store.advance(operation.operation_id, done, total, detail, self._now())
+        if told is not None and told.cancel_requested:
+            await self._end(told, State.CANCELLED, "cancelled")
+        if told is None or told.cancel_requested:
+            ended = await self.get(operation.operation_id)
+            raise OperationEnded(
+                f"{ended.kind} {ended.operation_id} has ended: {ended.detail or ended.state.name.lower()}",
+                operation_id=ended.operation_id,
+                state=ended.state.name,
+            )
+
+    async def end(
+        self, operation: Operation, done: int, failure: str, result: Mapping[str, object]
+    ) -> Operation:
+        """End work that a caller did, as failed where there is a failure; what has ended stays as it is."""
+        total = operation.total or done
+        await self._store.advance(operation.operation_id, done, total, operation.detail, self._now())
+        state = State.FAILED if failure else State.SUCCEEDED
+        await self._end(operation, state, failure or operation.detail, orjson.dumps(result))
+        return await self.get(operation.operation_id)
 
     async def get(self, operation_id: str) -> Operation:
         """One by its id."""

@@ -1,6 +1,7 @@
 """Who may call what: permissions from the contract, API keys from a file."""
 
 import hashlib
+import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import structlog
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
+import tessera
 from libs.errors import KeyMissing, KeyUnknown, PermissionDenied
 from libs.rpc.calls import ANONYMOUS, Caller
 from tessera.options.v1 import options_pb2
@@ -127,6 +129,17 @@ def admit(permission: str, authorization: str, keys: ApiKeys) -> Caller:
             f"the key {known.name} lacks the permission {permission}", permission=permission, key=known.name
         )
     return known
+
+
+def all_services() -> list[str]:
+    """The names in full of all services of the contracts."""
+    found: list[str] = []
+    for folder in tessera.__path__:
+        for file in sorted(Path(folder).rglob("*_service_pb2.py")):
+            name = ".".join(("tessera", *file.relative_to(folder).with_suffix("").parts))
+            contract = importlib.import_module(name)
+            found += [one.full_name for one in contract.DESCRIPTOR.services_by_name.values()]
+    return found
 
 
 def permissions_of(service: ServiceDescriptor) -> dict[str, str]:

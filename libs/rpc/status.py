@@ -102,6 +102,9 @@ def error_from(rpc_error: grpc.aio.AioRpcError) -> TesseraError:
         return kind(field or "request", message.removeprefix(f"{field}: "))
     error = kind(message)
     error.metadata = metadata
+    if info:
+        # A service may have kinds of its own, which a caller knows by their reasons.
+        error.reason = info.reason
     return error
 
 

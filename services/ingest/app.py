@@ -16,6 +16,12 @@ from starlette.routing import Route
 from libs.database import Schema
 from libs.hosting import open_foundations
 from libs.http_server import HttpServer
+from libs.lifecycle import Component
+from libs.operations import sql as operations_sql
+from libs.operations.api import OperationServicer
+from libs.operations.jobs import SilenceJob
+from libs.operations.sql import SqlOperations
+from libs.operations.use_cases import Operations
 from libs.rpc.server import Service
 from libs.settings import Role
 from libs.unsubscribe import Links, keys_of
@@ -28,18 +34,24 @@ from services.ingest.sources import sql as sources_sql
 from services.ingest.sources.api import SourceServicer
 from services.ingest.sources.sql import RememberedSources, SqlSources
 from services.ingest.sources.use_cases import Authenticator, SourceAdministration
-from services.ingest.tracking.api import IngestServicer
+from services.ingest.tracking.api import ImportServicer, IngestServicer
 from services.ingest.tracking.clients import LoggedEvents
 from services.ingest.tracking.http import TrackingApi
-from services.ingest.tracking.use_cases import Collector
+from services.ingest.tracking.use_cases import Collector, Imports
 from services.ingest.unsubscribes.http import unsubscribe_routes
 from services.ingest.unsubscribes.use_cases import Unsubscriber
-from tessera.ingest.v1 import ingest_service_pb2_grpc, rejection_service_pb2_grpc, source_service_pb2_grpc
+from tessera.ingest.v1 import (
+    import_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    rejection_service_pb2_grpc,
+    source_service_pb2_grpc,
+)
+from tessera.operations.v1 import operation_service_pb2_grpc
 
 SCHEMA = Schema(
     "ingest",
     Path(__file__).parent / "migrations",
-    tables=(*sources_sql.TABLES, *rejections_sql.TABLES),
+    tables=(*sources_sql.TABLES, *rejections_sql.TABLES, operations_sql.table("ingest")),
 )
 
 
@@ -52,10 +64,15 @@ async def run(settings: Settings, role: Role) -> None:
         authenticator = Authenticator(RememberedSources(sources, time.monotonic))
         rejections = Rejections(SqlRejections(base.database), settings.rejections_kept)
         collector = Collector(LoggedEvents(base.event_log, random.Random()), rejections)
+        operations = Operations(SqlOperations(base.database, "ingest"))
         services: list[Service] = [
             (
                 ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
                 IngestServicer(authenticator, collector),
+            ),
+            (
+                import_service_pb2_grpc.add_ImportServiceServicer_to_server,
+                ImportServicer(authenticator, Imports(collector, operations)),
             ),
             (
                 source_service_pb2_grpc.add_SourceServiceServicer_to_server,
@@ -65,12 +82,18 @@ async def run(settings: Settings, role: Role) -> None:
                 rejection_service_pb2_grpc.add_RejectionServiceServicer_to_server,
                 RejectionServicer(rejections),
             ),
+            (
+                operation_service_pb2_grpc.add_OperationServiceServicer_to_server,
+                OperationServicer(operations),
+            ),
         ]
         keys = keys_of(settings.unsubscribe_keys)
         pages = create_app(unsubscribe_routes(Unsubscriber(collector), Links(keys)) if keys else ())
         api = TrackingApi(authenticator, collector, pages, settings.trace_public)
-        http = [HttpServer(api, settings.http_address)] if base.serves else []
-        await base.run(services, http)
+        components: list[Component] = []
+        if base.serves:
+            components += [HttpServer(api, settings.http_address), SilenceJob(operations)]
+        await base.run(services, components)
 
 
 def create_app(routes: Sequence[Route]) -> Starlette:

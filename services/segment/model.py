@@ -12,7 +12,6 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_MOST_REQUEST_ID = 100
 _MOST_NEAREST = 3
 _VIEWS = ("page", "screen")
 
@@ -51,12 +50,6 @@ def check_name(field: str, value: str) -> None:
     """Raise Invalid for what can't be a definition's display name."""
     if len(value) > 200 or "\0" in value:
         raise Invalid(field, "must have at most 200 characters")
-
-
-def check_request_id(value: str) -> None:
-    """Raise Invalid for what can't be a request's id."""
-    if len(value) > _MOST_REQUEST_ID or "\0" in value:
-        raise Invalid("request_id", f"must have at most {_MOST_REQUEST_ID} characters")
 
 
 def check_rule(field: str, text: str) -> Rule:

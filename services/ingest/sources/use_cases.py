@@ -19,6 +19,7 @@ from libs.errors import (
     Required,
     TooLarge,
 )
+from libs.ids import check_request_id
 from services.ingest.sources.model import MOST_KEYS, Key, Source, SourceVersion
 from services.ingest.sources.ports import KnownSources, SourceChange, Sources
 
@@ -28,7 +29,6 @@ _WRITE_KEY: Final = re.compile(r"([!-~]{0,199}[!-9;-~])?")
 _MOST_NAME = 200
 _MOST_PURPOSES = 20
 _MOST_TEXT = 255
-_MOST_REQUEST_ID = 100
 # What we send as ourselves: nobody else may.
 _RESERVED: Final = frozenset({"unsubscribe-page"})
 
@@ -72,7 +72,7 @@ class SourceAdministration:
         """Store a new source with a first key; the same request again returns what the first made."""
         _check_source(source)
         _check_key(write_key)
-        _check_request_id(request_id)
+        check_request_id(request_id)
         wanted = replace(source, request_id=request_id)
         async with self._sources.change() as change:
             existing = await change.lock(source.source_id)
@@ -145,7 +145,7 @@ class SourceAdministration:
     async def add_key(self, source_id: str, write_key: str = "", request_id: str = "") -> Source:
         """Add a key beside the one that is there; the same request again adds none."""
         _check_key(write_key)
-        _check_request_id(request_id)
+        check_request_id(request_id)
         async with self._sources.change() as change:
             stored = _found(await change.lock(source_id), source_id)
             if request_id and any(key.request_id == request_id for key in stored.keys):
@@ -220,10 +220,3 @@ def _check_source(source: Source) -> None:
 def _check_key(write_key: str) -> None:
     if not _WRITE_KEY.fullmatch(write_key):
         raise Invalid("write_key", "must be at most 200 visible ASCII characters, the last of them no colon")
-
-
-def _check_request_id(request_id: str) -> None:
-    if len(request_id) > _MOST_REQUEST_ID:
-        raise TooLarge("request_id", f"has more than {_MOST_REQUEST_ID} characters")
-    if "\0" in request_id:
-        raise Invalid("request_id", "contains the character U+0000")

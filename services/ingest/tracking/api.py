@@ -4,13 +4,15 @@ from typing import Any
 
 import grpc
 
+from libs.ids import uuid_text
 from libs.observability import metrics, traces
+from libs.operations.wire import operation_pb
 from libs.rpc.calls import TRACEPARENT_KEY
 from services.ingest.sources.use_cases import Authenticator
 from services.ingest.tracking import wire
-from services.ingest.tracking.use_cases import Collector
+from services.ingest.tracking.use_cases import Collector, Imports
+from tessera.ingest.v1 import import_service_pb2, import_service_pb2_grpc, ingest_service_pb2_grpc
 from tessera.ingest.v1 import ingest_service_pb2 as pb
-from tessera.ingest.v1 import ingest_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,18 +39,46 @@ class IngestServicer(ingest_service_pb2_grpc.IngestServiceServicer):
             warnings=[wire.warning_pb(notice) for notice in result.warnings],
         )
 
-    async def ImportEvents(
-        self, request: pb.ImportEventsRequest, context: Context
-    ) -> pb.ImportEventsResponse:
+
+class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
+    """Translates calls for the use cases."""
+
+    def __init__(self, authenticator: Authenticator, imports: Imports) -> None:
+        self._authenticator = authenticator
+        self._imports = imports
+
+    async def StartImport(
+        self, request: import_service_pb2.StartImportRequest, context: Context
+    ) -> import_service_pb2.StartImportResponse:
         source = await self._authenticator.by_id(request.source_id)
-        result = await self._collector.collect_imports(source, wire.pb_items(request.events))
+        operation = await self._imports.start(source, request.total_count, request.detail, request.request_id)
+        return import_service_pb2.StartImportResponse(operation=operation_pb(operation))
+
+    async def ImportEvents(
+        self, request: import_service_pb2.ImportEventsRequest, context: Context
+    ) -> import_service_pb2.ImportEventsResponse:
+        source = await self._authenticator.by_id(request.source_id)
+        operation_id = uuid_text(request.operation_id, "operation_id") if request.operation_id else ""
+        items = wire.pb_items(request.events)
+        result = await self._imports.collect(source, items, operation_id, request.done_count)
         metrics.EVENTS_ACCEPTED.labels("import").inc(result.accepted)
         metrics.EVENTS_REJECTED.labels("import").inc(len(result.rejections))
-        return pb.ImportEventsResponse(
+        return import_service_pb2.ImportEventsResponse(
             accepted=result.accepted,
             rejections=[wire.rejection_pb(rejection) for rejection in result.rejections],
             warnings=[wire.warning_pb(notice) for notice in result.warnings],
         )
+
+    async def EndImport(
+        self, request: import_service_pb2.EndImportRequest, context: Context
+    ) -> import_service_pb2.EndImportResponse:
+        operation = await self._imports.end(
+            uuid_text(request.operation_id, "operation_id"),
+            request.accepted_count,
+            request.rejected_count,
+            request.failure,
+        )
+        return import_service_pb2.EndImportResponse(operation=operation_pb(operation))
 
 
 def _traceparent(context: Context) -> str | None:

@@ -8,8 +8,10 @@ from typing import Final
 
 import msgspec
 
-from libs.errors import Invalid, Required, ResourceExhausted, TooLarge
+from libs.errors import Invalid, NotFound, Required, ResourceExhausted, TooLarge
 from libs.observability import metrics
+from libs.operations.model import Operation
+from libs.operations.use_cases import Operations
 from libs.tracking.calls import Call, LeftOut
 from services.ingest.rejections.model import Rejected
 from services.ingest.rejections.use_cases import Rejections
@@ -19,6 +21,8 @@ from services.ingest.tracking.ports import Events
 
 Store = Callable[[Sequence[Collected]], Awaitable[None]]
 
+IMPORT: Final = "ingest.import"
+_MOST_DETAIL: Final = 200
 # Callers wait for the log, not in memory: beyond this many events they are told to come back.
 _MOST_WAITING: Final = 50_000
 
@@ -118,6 +122,47 @@ class Collector:
         finally:
             self._waiting -= len(items)
         return Result(len(accepted), rejections, warnings)
+
+
+class Imports:
+    """Takes old events in as operations that others can watch and cancel."""
+
+    def __init__(self, collector: Collector, operations: Operations) -> None:
+        self._collector = collector
+        self._operations = operations
+
+    async def start(self, source: Source, total: int, detail: str, request_id: str) -> Operation:
+        """Begin one; the same request again returns what it has begun."""
+        if total < 0:
+            raise Invalid("total_count", "is below zero")
+        if len(detail) > _MOST_DETAIL:
+            raise TooLarge("detail", f"has more than {_MOST_DETAIL} characters")
+        operation = await self._operations.start(IMPORT, source.source_id, total, request_id=request_id)
+        await self._operations.advance(operation, operation.done, total, detail)
+        return await self._operations.get(operation.operation_id)
+
+    async def collect(self, source: Source, items: Sequence[Item], operation_id: str, done: int) -> Result:
+        """Store a batch; of an operation only where it goes on. `done` events came before."""
+        if done < 0:
+            raise Invalid("done_count", "is below zero")
+        if operation_id:
+            operation = await self._import(operation_id)
+            if operation.subject != source.source_id:
+                raise Invalid("source_id", f"is not {operation.subject}, which the import is for")
+            await self._operations.advance(operation, done, max(operation.total, done), operation.detail)
+        return await self._collector.collect_imports(source, items)
+
+    async def end(self, operation_id: str, accepted: int, rejected: int, failure: str) -> Operation:
+        """End one, as failed where there is a failure."""
+        operation = await self._import(operation_id)
+        result = {"accepted": accepted, "rejected": rejected}
+        return await self._operations.end(operation, accepted + rejected, failure, result)
+
+    async def _import(self, operation_id: str) -> Operation:
+        operation = await self._operations.get(operation_id)
+        if operation.kind != IMPORT:
+            raise NotFound(f"operation {operation_id} is no import", operation_id=operation_id)
+        return operation
 
 
 def _accept(item: Item, source: Source, received: int) -> Collected:

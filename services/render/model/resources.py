@@ -4,11 +4,11 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, Self, TypeVar
 
-from libs.errors import AlreadyExists, Contended, Invalid, Malformed, NotFound, Required
+from libs.errors import AlreadyExists, Contended, Malformed, NotFound, Required
 from libs.etags import check_etag
+from libs.ids import check_request_id
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_MOST_REQUEST_ID = 64
 # Somebody else's change came between so often: then the caller may try again.
 _TRIES = 3
 
@@ -150,8 +150,7 @@ class Resources(Generic[R]):
         raise Contended(f"{self._noun} {resource_id} is being changed by others")
 
     async def _made_by(self, resource_id: str, request_id: str) -> R | None:
-        if len(request_id) > _MOST_REQUEST_ID or not request_id.isprintable():
-            raise Invalid("request_id", f"must have at most {_MOST_REQUEST_ID} printable characters")
+        check_request_id(request_id)
         return await self._store.made_by(resource_id, request_id) if request_id else None
 
     def _check_etag(self, resource_id: str, etag: str, stored: R | None) -> None:

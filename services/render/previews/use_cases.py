@@ -10,7 +10,7 @@ import msgspec
 
 from libs.addresses import normal_email
 from libs.errors import FailedPrecondition, Invalid, Malformed, NotFound, TooLarge
-from libs.ids import uuid_text
+from libs.ids import check_request_id, uuid_text
 from libs.unsubscribe import Links
 from services.render.campaigns.model import MOST_RECOMMENDATIONS, Campaign
 from services.render.campaigns.use_cases import CampaignBook
@@ -33,7 +33,6 @@ from services.render.previews.model import Shown, Source, marked
 from services.render.previews.ports import Engine, Neighbours, Outbox
 
 _MOST_CONTEXT = 1_000_000
-_MOST_REQUEST_ID = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ class Previews:
         self, source: Source, profile_id: str, address: str, event: bytes, request_id: str = ""
     ) -> tuple[str, Shown]:
         """Let a connector send a campaign's mail to an address; returns the message's id and what it says."""
-        if len(request_id) > _MOST_REQUEST_ID:
-            raise Invalid("request_id", f"must have at most {_MOST_REQUEST_ID} characters")
+        check_request_id(request_id)
         to = normal_email(address)
         if to is None:
             raise Malformed("to", "is no email address")

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from libs.errors import NotFound, Required
+from libs.ids import check_request_id
 from services.segment.definitions.model import SegmentDefinition, SegmentVersion
 from services.segment.definitions.ports import EventNames, SegmentStore
 from services.segment.model import (
     Advice,
     check_id,
     check_name,
-    check_request_id,
     check_rule,
     names_never_seen,
     require,

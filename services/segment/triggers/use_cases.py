@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from libs.errors import Invalid, NotFound
 from libs.expressions import Kind
+from libs.ids import check_request_id
 from services.segment.model import (
     DAY,
     SECOND,
     Advice,
     check_id,
     check_name,
-    check_request_id,
     check_rule,
     names_never_seen,
     require,

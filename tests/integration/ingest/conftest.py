@@ -18,6 +18,10 @@ from libs.database.migrations import migrate
 from libs.http_server import HttpServer
 from libs.messaging import PostgresLog, chunks
 from libs.messaging.topics import INGEST_EVENTS, Topic, owned_by
+from libs.operations.api import OperationServicer
+from libs.operations.sql import SqlOperations
+from libs.operations.use_cases import Operations
+from libs.rpc.server import Service
 from libs.unsubscribe import Links
 from services.ingest.app import SCHEMA, create_app
 from services.ingest.rejections.api import RejectionServicer
@@ -27,14 +31,20 @@ from services.ingest.sources.api import SourceServicer
 from services.ingest.sources.model import Source
 from services.ingest.sources.sql import RememberedSources, SqlSources
 from services.ingest.sources.use_cases import Authenticator, SourceAdministration
-from services.ingest.tracking.api import IngestServicer
+from services.ingest.tracking.api import ImportServicer, IngestServicer
 from services.ingest.tracking.clients import LoggedEvents
 from services.ingest.tracking.http import TrackingApi
-from services.ingest.tracking.use_cases import Collector
+from services.ingest.tracking.use_cases import Collector, Imports
 from services.ingest.unsubscribes.http import unsubscribe_routes
 from services.ingest.unsubscribes.use_cases import Unsubscriber
-from tessera.ingest.v1 import ingest_service_pb2_grpc, rejection_service_pb2_grpc, source_service_pb2_grpc
+from tessera.ingest.v1 import (
+    import_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    rejection_service_pb2_grpc,
+    source_service_pb2_grpc,
+)
 from tessera.ingest.v1.ingest_events_pb2 import EventCollected
+from tessera.operations.v1 import operation_service_pb2_grpc
 from tests.integration.messaging.harness import running, until
 
 SERVER = Source("shop", trusted=True)
@@ -55,6 +65,8 @@ class Ingest:
     stub: Any = None
     source_stub: Any = None
     rejection_stub: Any = None
+    import_stub: Any = None
+    operation_stub: Any = None
 
     async def stored(self, topic: Topic = INGEST_EVENTS) -> list[EventCollected]:
         """The events on the log, by receive time."""
@@ -89,7 +101,7 @@ async def open_ingest(database_url: str, kept: int = 1000) -> AsyncIterator[Inge
             await administration.create(source, key)
         caller = rpc.Caller("admin", frozenset({"*"}))
         keys = rpc.ApiKeys({hashlib.sha256(b"admin").hexdigest(): caller})
-        services = [
+        services: list[Service] = [
             (
                 ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
                 IngestServicer(authenticator, collector),
@@ -101,6 +113,17 @@ async def open_ingest(database_url: str, kept: int = 1000) -> AsyncIterator[Inge
             (
                 rejection_service_pb2_grpc.add_RejectionServiceServicer_to_server,
                 RejectionServicer(rejections),
+            ),
+        ]
+        operations = Operations(SqlOperations(database, "ingest"))
+        services += [
+            (
+                import_service_pb2_grpc.add_ImportServiceServicer_to_server,
+                ImportServicer(authenticator, Imports(collector, operations)),
+            ),
+            (
+                operation_service_pb2_grpc.add_OperationServiceServicer_to_server,
+                OperationServicer(operations),
             ),
         ]
         grpc_server = rpc.RpcServer("127.0.0.1:0", services, api_keys=keys, drain_seconds=1)
@@ -117,6 +140,8 @@ async def open_ingest(database_url: str, kept: int = 1000) -> AsyncIterator[Inge
             ingest.stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
             ingest.source_stub = source_service_pb2_grpc.SourceServiceStub(channel)
             ingest.rejection_stub = rejection_service_pb2_grpc.RejectionServiceStub(channel)
+            ingest.import_stub = import_service_pb2_grpc.ImportServiceStub(channel)
+            ingest.operation_stub = operation_service_pb2_grpc.OperationServiceStub(channel)
 
             async def listens() -> bool:
                 try:

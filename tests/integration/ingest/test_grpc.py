@@ -7,12 +7,10 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs import rpc
-from libs.errors import Invalid, NotFound, TesseraError, Unauthenticated
-from libs.messaging.topics import INGEST_IMPORTS
+from libs.errors import Invalid, TesseraError, Unauthenticated
 from tessera.ingest.v1 import event_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as pb
 from tessera.ingest.v1.rejection_service_pb2 import ListRejectedEventsRequest
-from tests.builders import SECOND, timestamp
 from tests.integration.ingest.conftest import SERVER_KEY, Ingest
 
 
@@ -76,20 +74,6 @@ async def test_a_rejection_names_the_field_as_the_contract_does(ingest: Ingest) 
 
     assert [*wrong] == [rejection.field for rejection in answer.rejections]
     assert {"REQUIRED", "MALFORMED", "TOO_LARGE", "INVALID"} == {r.code for r in answer.rejections}
-
-
-async def test_imports_go_to_a_log_of_their_own_with_their_own_times(ingest: Ingest) -> None:
-    year_2000 = timestamp(946_684_800 * SECOND)
-    request = pb.ImportEventsRequest(source_id="shop", events=[_event(timestamp=year_2000)])
-    answer = await ingest.stub.ImportEvents(request)
-    unknown = await _refused(
-        ingest.stub.ImportEvents(pb.ImportEventsRequest(source_id="x", events=[_event()]))
-    )
-
-    assert 1 == answer.accepted
-    assert [year_2000] == [event.event_time for event in await ingest.stored(INGEST_IMPORTS)]
-    assert [] == await ingest.stored()
-    assert NotFound is type(unknown)
 
 
 _NO_BATCHES: list[tuple[type[TesseraError], pb.CollectEventsRequest]] = [

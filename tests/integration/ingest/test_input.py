@@ -8,7 +8,7 @@ import pytest
 
 from libs.messaging.topics import INGEST_IMPORTS
 from libs.observability.traces import configure_traces, new_traceparent, stop_traces
-from tessera.ingest.v1 import event_pb2
+from tessera.ingest.v1 import event_pb2, import_service_pb2
 from tessera.ingest.v1 import ingest_service_pb2 as pb
 from tessera.ingest.v1.rejection_service_pb2 import ListRejectedEventsRequest
 from tessera.ingest.v1.source_service_pb2 import AddSourceKeyRequest
@@ -90,7 +90,9 @@ async def test_what_is_left_out_of_an_event_is_told_by_http_and_grpc(ingest: Ing
         consent={"email_marketing": False},
     )
     by_grpc = await ingest.stub.CollectEvents(pb.CollectEventsRequest(write_key=SERVER_KEY, events=[event]))
-    imported = await ingest.stub.ImportEvents(pb.ImportEventsRequest(source_id="shop", events=[event]))
+    imported = await ingest.import_stub.ImportEvents(
+        import_service_pb2.ImportEventsRequest(source_id="shop", events=[event])
+    )
     stored = {event.message_id: event for event in await ingest.stored()}
 
     assert [(0, "order", "context.traits.email"), (1, "alias", "previousId")] == [

@@ -1,7 +1,8 @@
-"""Sources with their keys and versions, and rejected events."""
+"""Sources with their keys and versions, rejected events, and imports."""
 
 from alembic import op
 
+from libs.operations import sql as operations
 from services.ingest.rejections import sql as rejections
 from services.ingest.sources import sql as sources
 
@@ -10,10 +11,10 @@ down_revision = None
 
 
 def upgrade() -> None:
-    for statement in (*sources.STATEMENTS, *rejections.STATEMENTS):
+    for statement in (*sources.STATEMENTS, *rejections.STATEMENTS, *operations.statements("ingest")):
         op.execute(statement)
 
 
 def downgrade() -> None:
-    for table in (*rejections.TABLES, *reversed(sources.TABLES)):
+    for table in (operations.table("ingest"), *rejections.TABLES, *reversed(sources.TABLES)):
         op.execute(f"drop table {table.table}")

@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
 from cli import main
 from libs.errors import Invalid
-from tessera.ingest.v1 import event_pb2, source_service_pb2
-from tessera.ingest.v1 import ingest_service_pb2 as pb
-from tests.unit.cli.served import Served
+from tessera.ingest.v1 import event_pb2, ingest_service_pb2, source_service_pb2
+from tessera.ingest.v1 import import_service_pb2 as pb
+from tessera.operations.v1.operation_pb2 import Operation
+from tests.unit.cli.served import Refusal, Served
 
 
 class Ingest:
@@ -20,6 +22,20 @@ class Ingest:
     def __init__(self) -> None:
         self.events: list[event_pb2.Event] = []
         self.batches: list[int] = []
+        self.started: list[pb.StartImportRequest] = []
+        self.ended: list[pb.EndImportRequest] = []
+        self.done: list[int] = []
+        self.cancelled_after = 1_000_000
+
+    def start(self, request: pb.StartImportRequest) -> pb.StartImportResponse:
+        """Begin an import."""
+        self.started.append(request)
+        return pb.StartImportResponse(operation=Operation(operation_id="op"))
+
+    def end(self, request: pb.EndImportRequest) -> pb.EndImportResponse:
+        """End one."""
+        self.ended.append(request)
+        return pb.EndImportResponse()
 
     def create(
         self, request: source_service_pb2.CreateSourceRequest
@@ -29,16 +45,22 @@ class Ingest:
 
     def take(self, request: pb.ImportEventsRequest) -> pb.ImportEventsResponse:
         """Import a batch."""
+        if len(self.batches) == self.cancelled_after:
+            raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, "ingest.import op has ended: cancelled")
+        assert request.operation_id == "op"
         self.batches.append(request.ByteSize())
+        self.done.append(request.done_count)
         good = [event for event in request.events if event.user_id]
         self.events += good
         rejections = [
-            pb.Rejection(index=index, field="userId", reason="is required")
+            ingest_service_pb2.Rejection(index=index, field="userId", reason="is required")
             for index, event in enumerate(request.events)
             if not event.user_id
         ]
         warnings = [
-            pb.Warning(index=index, field="traits_json.email", reason="is no address, and left out")
+            ingest_service_pb2.Warning(
+                index=index, field="traits_json.email", reason="is no address, and left out"
+            )
             for index, event in enumerate(request.events)
             if b"n/a" in event.traits_json
         ]
@@ -50,7 +72,9 @@ def ingest(served: Served) -> Ingest:
     """What the command calls."""
     made = Ingest()
     served.answer("tessera.ingest.v1.SourceService", CreateSource=made.create)
-    served.answer("tessera.ingest.v1.IngestService", ImportEvents=made.take)
+    served.answer(
+        "tessera.ingest.v1.ImportService", StartImport=made.start, ImportEvents=made.take, EndImport=made.end
+    )
     return made
 
 
@@ -145,6 +169,36 @@ def test_batches_stay_below_what_the_server_takes_at_once(tmp_path: Path, ingest
     assert 250 == _summary(path)["accepted"]
     assert len(ingest.batches) > 1
     assert max(ingest.batches) < 4_000_000
+
+
+def _history(path: Path, events: int) -> Path:
+    call = {"userId": "a", "event": "Viewed"}
+    path.write_text("".join(json.dumps(call | {"messageId": str(n)}) + "\n" for n in range(events)))
+    return path
+
+
+def test_an_import_tells_how_far_it_is_and_what_came_of_it(tmp_path: Path, ingest: Ingest) -> None:
+    summary = _summary(_history(tmp_path / "history.jsonl", 2500))
+
+    assert ("op", "import", 2500, "history.jsonl") == (
+        summary["operation_id"],
+        ingest.started[0].source_id,
+        ingest.started[0].total_count,
+        ingest.started[0].detail,
+    )
+    assert [0, 1000, 2000] == ingest.done
+    assert [(2500, 0, "")] == [(e.accepted_count, e.rejected_count, e.failure) for e in ingest.ended]
+
+
+def test_an_import_that_somebody_cancels_says_what_is_stored(tmp_path: Path, ingest: Ingest) -> None:
+    ingest.cancelled_after = 1
+    told = _run(_history(tmp_path / "history.jsonl", 2500))
+
+    assert 1 == told.exit_code
+    assert "has ended: cancelled\n1,000 events are stored" in str(told.exception)
+    assert [(1000, "ingest.import op has ended: cancelled")] == [
+        (end.accepted_count, end.failure) for end in ingest.ended
+    ]
 
 
 def test_json_lines_are_told_by_line_too(tmp_path: Path, ingest: Ingest) -> None:

@@ -26,7 +26,7 @@ from tessera.ingest.v1 import event_pb2 as tessera_dot_ingest_dot_v1_dot_event__
 from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tessera/ingest/v1/ingest_service.proto\x12\x11tessera.ingest.v1\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\"[\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"Y\n\x07Warning\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"Y\n\x14\x43ollectEventsRequest\x12\x17\n\twrite_key\x18\x01 \x01(\tB\x04\xb8\xbb\x18\x01\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"\x89\x01\n\x15\x43ollectEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\x12,\n\x08warnings\x18\x03 \x03(\x0b\x32\x1a.tessera.ingest.v1.Warning\"R\n\x13ImportEventsRequest\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"\x88\x01\n\x14ImportEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\x12,\n\x08warnings\x18\x03 \x03(\x0b\x32\x1a.tessera.ingest.v1.Warning2\xf3\x01\n\rIngestService\x12n\n\rCollectEvents\x12\'.tessera.ingest.v1.CollectEventsRequest\x1a(.tessera.ingest.v1.CollectEventsResponse\"\n\xaa\xbb\x18\x06public\x12r\n\x0cImportEvents\x12&.tessera.ingest.v1.ImportEventsRequest\x1a\'.tessera.ingest.v1.ImportEventsResponse\"\x11\xaa\xbb\x18\ringest.importb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tessera/ingest/v1/ingest_service.proto\x12\x11tessera.ingest.v1\x1a\x1dtessera/ingest/v1/event.proto\x1a tessera/options/v1/options.proto\"[\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"Y\n\x07Warning\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"Y\n\x14\x43ollectEventsRequest\x12\x17\n\twrite_key\x18\x01 \x01(\tB\x04\xb8\xbb\x18\x01\x12(\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x18.tessera.ingest.v1.Event\"\x89\x01\n\x15\x43ollectEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x30\n\nrejections\x18\x02 \x03(\x0b\x32\x1c.tessera.ingest.v1.Rejection\x12,\n\x08warnings\x18\x03 \x03(\x0b\x32\x1a.tessera.ingest.v1.Warning2\x7f\n\rIngestService\x12n\n\rCollectEvents\x12\'.tessera.ingest.v1.CollectEventsRequest\x1a(.tessera.ingest.v1.CollectEventsResponse\"\n\xaa\xbb\x18\x06publicb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTEVENTSREQUEST'].fields_by_name['write_key']._serialized_options = b'\270\273\030\001'
   _globals['_INGESTSERVICE'].methods_by_name['CollectEvents']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['CollectEvents']._serialized_options = b'\252\273\030\006public'
-  _globals['_INGESTSERVICE'].methods_by_name['ImportEvents']._loaded_options = None
-  _globals['_INGESTSERVICE'].methods_by_name['ImportEvents']._serialized_options = b'\252\273\030\ringest.import'
   _globals['_REJECTION']._serialized_start=126
   _globals['_REJECTION']._serialized_end=217
   _globals['_WARNING']._serialized_start=219
@@ -47,10 +45,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTEVENTSREQUEST']._serialized_end=399
   _globals['_COLLECTEVENTSRESPONSE']._serialized_start=402
   _globals['_COLLECTEVENTSRESPONSE']._serialized_end=539
-  _globals['_IMPORTEVENTSREQUEST']._serialized_start=541
-  _globals['_IMPORTEVENTSREQUEST']._serialized_end=623
-  _globals['_IMPORTEVENTSRESPONSE']._serialized_start=626
-  _globals['_IMPORTEVENTSRESPONSE']._serialized_end=762
-  _globals['_INGESTSERVICE']._serialized_start=765
-  _globals['_INGESTSERVICE']._serialized_end=1008
+  _globals['_INGESTSERVICE']._serialized_start=541
+  _globals['_INGESTSERVICE']._serialized_end=668
 # @@protoc_insertion_point(module_scope)

@@ -40,11 +40,6 @@ class IngestServiceStub:
                 request_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CollectEventsRequest.SerializeToString,
                 response_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CollectEventsResponse.FromString,
                 _registered_method=True)
-        self.ImportEvents = channel.unary_unary(
-                '/tessera.ingest.v1.IngestService/ImportEvents',
-                request_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsRequest.SerializeToString,
-                response_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsResponse.FromString,
-                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -65,15 +60,6 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ImportEvents(self, request, context):
-        """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
-
-        Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,11 +67,6 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.CollectEvents,
                     request_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CollectEventsRequest.FromString,
                     response_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CollectEventsResponse.SerializeToString,
-            ),
-            'ImportEvents': grpc.unary_unary_rpc_method_handler(
-                    servicer.ImportEvents,
-                    request_deserializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsRequest.FromString,
-                    response_serializer=tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -116,33 +97,6 @@ class IngestService:
             '/tessera.ingest.v1.IngestService/CollectEvents',
             tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CollectEventsRequest.SerializeToString,
             tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.CollectEventsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ImportEvents(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.ingest.v1.IngestService/ImportEvents',
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsRequest.SerializeToString,
-            tessera_dot_ingest_dot_v1_dot_ingest__service__pb2.ImportEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,11 +43,6 @@ class IngestServiceStub:
     than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
     written.
     """
-    ImportEvents: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ImportEventsRequest, _ingest_service_pb2.ImportEventsResponse]
-    """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
-
-    Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
-    """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -63,11 +58,6 @@ class IngestServiceAsyncStub(IngestServiceStub):
     Errors: UNAUTHENTICATED for an unknown write key; INVALID_ARGUMENT for an empty batch or more
     than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
     written.
-    """
-    ImportEvents: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ImportEventsRequest, _ingest_service_pb2.ImportEventsResponse]  # type: ignore[assignment]
-    """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
-
-    Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -87,17 +77,6 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: UNAUTHENTICATED for an unknown write key; INVALID_ARGUMENT for an empty batch or more
         than 2,500 events; RESOURCE_EXHAUSTED while too many events wait; UNAVAILABLE while the log can't be
         written.
-        """
-
-    @_abc_1.abstractmethod
-    def ImportEvents(
-        self,
-        request: _ingest_service_pb2.ImportEventsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_ingest_service_pb2.ImportEventsResponse, _abc.Awaitable[_ingest_service_pb2.ImportEventsResponse]]:
-        """Stores a batch of old events: like CollectEvents, but read only while no live event waits.
-
-        Errors: NOT_FOUND for an unknown source; else those of CollectEvents.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -204,7 +204,9 @@ class SendTestRequest(_message.Message):
     1,000,000 bytes.
     """
     request_id: _builtins.str
-    """Names this call among all: a repeated one sends nothing more. At most 64 characters."""
+    """Names this call among all: a repeated one sends nothing more. At most 100
+    characters.
+    """
     @_builtins.property
     def template(self) -> _template_pb2.Template:
         """An unsaved template, instead of the campaign's."""

@@ -30,7 +30,9 @@ class CreateTemplateRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Names this call among all: a repeated one answers with what the first made. At most 64 characters."""
+    """Names this call among all: a repeated one answers with what the first made. At most 100
+    characters.
+    """
     validate_only: _builtins.bool
     """Check everything, and store nothing."""
     @_builtins.property
@@ -200,7 +202,9 @@ class UpdateTemplateRequest(_message.Message):
     allow_missing: _builtins.bool
     """Create the template where there is none; all fields count then."""
     request_id: _builtins.str
-    """Names this call among all: a repeated one answers with what the first made. At most 64 characters."""
+    """Names this call among all: a repeated one answers with what the first made. At most 100
+    characters.
+    """
     validate_only: _builtins.bool
     """Check everything, and store nothing."""
     @_builtins.property
