@@ -87,7 +87,9 @@ async def tell(clients: Clients, message: Message, spans: Path, trace_id: str) -
         membership_pb.GetMembershipsRequest(profile_ids=ids)
     )
     recommended = await (await clients.recommend()).Recommend(
-        recommend_pb.RecommendRequest(profile_id=message.profile_id, limit=3, exclude_purchased=True)
+        recommend_pb.RecommendRequest(
+            profile_id=message.profile_id, limit=3, exclude_purchased=True, exclude_in_cart=True
+        )
     )
     created, caused = message.create_time.ToNanoseconds(), message.cause_time.ToNanoseconds()
     return Journey(

@@ -122,6 +122,10 @@ _write_key = msgspec.json.Decoder(_WriteKey)
 _context = msgspec.json.Decoder(_Context)
 _text = msgspec.json.Decoder(str)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LONE_SURROGATE: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # msgspec ends a complaint with the place: "Expected `str`, got `array` - at `$.userId`".
 _COMPLAINT: Final = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
@@ -154,7 +158,7 @@ def _split(body: bytes, error: Exception) -> Batch:
         members = splitting.members(body)
         calls = splitting.items(members["batch"])
     except (splitting.Unsplittable, KeyError):
-        raise Malformed("body", f"is not valid JSON: {error}") from None
+        raise Malformed("body", _not_json(body, error)) from None
     rest = {name: members.get(name, b"") for name in ("sentAt", "writeKey")}
     sent_at, write_key = (_text_of(name, raw) for name, raw in rest.items())
     return Batch(
@@ -212,7 +216,14 @@ def _decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
     except msgspec.ValidationError as error:
         raise _complaint(error) from None
     except _UNREADABLE as error:
-        raise Malformed("body", f"is not valid JSON: {error}") from None
+        raise Malformed("body", _not_json(body, error)) from None
+
+
+def _not_json(body: bytes, error: Exception) -> str:
+    # The decoder takes a lone surrogate for the end of its input, or for half of a pair.
+    if "surrogate" in str(error) or ("truncated" in str(error) and _LONE_SURROGATE.search(body)):
+        return r"is not valid JSON: it holds half of a character (\ud800 to \udfff, without its other half)"
+    return f"is not valid JSON: {error}"
 
 
 def _complaint(error: msgspec.ValidationError) -> Invalid:

@@ -64,7 +64,15 @@ def missed_because(campaign: Campaign, cause: Cause, now: int) -> str | None:
     age = now - cause.time
     if age <= campaign.max_age_seconds * MICROS:
         return None
-    return f"the cause was {age // MICROS} s old; the campaign allows {campaign.max_age_seconds} s"
+    return f"the cause was {_span(age // MICROS)} old; the campaign allows {_span(campaign.max_age_seconds)}"
+
+
+def _span(seconds: int) -> str:
+    """In the largest unit of which there are two at least, such as `37 d` or `90 min`."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def distrusted_because(campaign: Campaign, cause: Cause) -> str | None:

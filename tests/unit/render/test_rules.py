@@ -61,8 +61,9 @@ def granted(withdrawn: str = "", **changes: Any) -> Granted:
         (-5.0, None),
         (0.0, None),
         (3600.0, None),
-        (3600.000001, "the cause was 3600 s old; the campaign allows 3600 s"),
-        (86_400.0, "the cause was 86400 s old; the campaign allows 3600 s"),
+        (3600.000001, "the cause was 60 min old; the campaign allows 60 min"),
+        (37 * 86_400.0 + 5, "the cause was 37 d old; the campaign allows 60 min"),
+        (86_400.0, "the cause was 24 h old; the campaign allows 60 min"),
     ],
 )
 def test_a_cause_counts_until_it_is_too_old(age: float, reason: str | None) -> None:

@@ -72,6 +72,19 @@ def test_a_call_that_cannot_be_read_is_refused_by_the_name_of_the_field(field: s
     assert field == _problem(body)
 
 
+@pytest.mark.parametrize(
+    "text", [rb"\ud800", rb"x\ud800y", rb"\udc00", rb"\udc00\ud800"], ids=lambda raw: raw.decode()
+)
+def test_half_of_a_character_is_told_as_what_it_is(text: bytes) -> None:
+    bodies = [b'{"userId":"%s"}' % text, b'{"traits":{"email":"%s"}}' % text]
+
+    for body in bodies:
+        with pytest.raises(Invalid, match="half of a character"):
+            decode_call(body)
+    with pytest.raises(Invalid, match="truncated"):
+        decode_call(rb'{"userId":"\ud83d\ude00')
+
+
 def test_the_batchs_context_lies_below_each_events_own_and_keeps_every_digit() -> None:
     below = b'{"ip":"1.2.3.4","big":18446744073709551617}'
     event = _call(b'{"userId":"1","context":{"ip":"5.6.7.8"}}', context=below)
