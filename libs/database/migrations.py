@@ -20,6 +20,12 @@ from libs.database.failures import is_transient
 from libs.database.schemas import PASSING, Schema
 
 
+_MAY_OWN = text(
+    "select has_database_privilege(oid, current_database(), 'create') and pg_has_role(oid, 'member') "
+    "from pg_roles where rolname = :owner"
+)
+
+
 def _upgrade(connection: Connection, schema: Schema) -> None:
     name, owner = schema.name, schema.owner
     # Two replicas may start at once: the second waits, then finds nothing to do.
@@ -27,9 +33,9 @@ def _upgrade(connection: Connection, schema: Schema) -> None:
     holder = connection.scalar(
         text("select nspowner::regrole::text from pg_namespace where nspname = :schema"), {"schema": name}
     )
-    known = text("select 1 from pg_roles where rolname = :owner")
-    # A schema that is somebody else's already stays theirs.
-    if owner and holder in (None, owner) and connection.scalar(known, {"owner": owner}):
+    # A schema that is somebody else's already stays theirs. Roles are the server's: that one exists says
+    # nothing yet of this database.
+    if owner and holder in (None, owner) and connection.scalar(_MAY_OWN, {"owner": owner}):
         connection.execute(text(f'set local role "{owner}"'))
     if holder is None:
         connection.execute(text(f'create schema "{name}"'))
@@ -49,7 +55,8 @@ def _upgrade(connection: Connection, schema: Schema) -> None:
 async def migrate(url: str, schema: Schema) -> None:
     """Bring a schema to the newest revision in its folder, in one transaction.
 
-    It belongs to its owner where that role exists, else to the caller.
+    It belongs to its owner where that role exists, may create schemas in this database, and the caller is one
+    of its members; else to the caller.
     """
     engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"))
     try:

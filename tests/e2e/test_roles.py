@@ -81,3 +81,16 @@ async def test_strangers_can_t_even_connect(postgres: EmbeddedPostgres) -> None:
         await asyncpg.connect(
             host="127.0.0.1", port=postgres.port, database="roles_d", user="stranger", password="x"
         )
+
+
+async def test_a_database_beside_one_with_roles_is_its_users_own(postgres: EmbeddedPostgres) -> None:
+    await _prepared(postgres, "roles_e")
+    admin = await asyncpg.connect(postgres.url())
+    await admin.execute("create database roles_f")
+    await admin.close()
+    await migrate(postgres.url("roles_f"), log_schema.SCHEMA)
+    connection = await asyncpg.connect(postgres.url("roles_f"))
+    owner = await connection.fetchval("select tableowner from pg_tables where schemaname = 'event_log'")
+    await connection.close()
+
+    assert "postgres" == owner
