@@ -26,6 +26,8 @@ class Report(msgspec.Struct):
     transitions: dict[str, int] = {}
     messages: dict[str, int] = {}
     delivered: int = 0
+    withdrawn: int = 0
+    """Taken back before they were delivered, since what they asked for had happened."""
     model: str = ""
     journey: Journey | None = None
     steps: dict[str, float] = {}
@@ -79,7 +81,9 @@ def _figures(report: Report) -> RenderableType:
     figures.add_row("[bold]transitions[/bold]", _counts(report.transitions))
     if report.model:
         figures.add_row("[bold]model[/bold]", report.model)
-    figures.add_row("[bold]messages[/bold]", f"{_counts(report.messages)}; {report.delivered:,} delivered")
+    became = f"{report.delivered:,} delivered"
+    became += f", {report.withdrawn:,} withdrawn" if report.withdrawn else ""
+    figures.add_row("[bold]messages[/bold]", f"{_counts(report.messages)}; {became}")
     return figures
 
 

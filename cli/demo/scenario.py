@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -182,16 +182,19 @@ class Scenario:
             deadline = time.monotonic() + _DELIVERY_SECONDS
             while True:
                 rendered = await self._messages()
+                outcomes = await self._outcomes()
                 left = sum(message.delivery_state in _UNDELIVERED for message in rendered)
-                if not left:
+                # Both figures of one moment: a trigger may have come due between them.
+                if not left and outcomes.get("rendered", 0) == len(rendered):
                     break
                 if time.monotonic() > deadline:
                     self.report.problems.append(f"{left} messages were not delivered: see the log")
                     break
                 await asyncio.sleep(_TICK_SECONDS)
-            self.report.delivered = sum(
-                message.delivery_state == DeliveryState.DELIVERY_STATE_ACKNOWLEDGED for message in rendered
-            )
+            states = Counter(message.delivery_state for message in rendered)
+            self.report.messages = outcomes
+            self.report.delivered = states[DeliveryState.DELIVERY_STATE_ACKNOWLEDGED]
+            self.report.withdrawn = states[DeliveryState.DELIVERY_STATE_WITHDRAWN]
             step.title = f"{self.report.delivered:,} messages delivered into {self.home.outbox.name}"
 
     async def _count(self) -> None:
@@ -203,8 +206,6 @@ class Scenario:
         segment = await self.clients.segment()
         async for page in pages(segment.ListSegments, segment_pb.ListSegmentsRequest()):
             report.segments |= {s.segment_id: s.member_count for s in page.segments}
-        messages = await (await self.clients.messages()).CountMessages(message_pb.CountMessagesRequest())
-        report.messages = {word(Outcome.Name(one.outcome), "OUTCOME"): one.count for one in messages.counts}
         report.transitions = {
             kind: int(count)
             for kind, count in (await self._metric("segment", "tessera_transitions_total")).items()
@@ -239,8 +240,13 @@ class Scenario:
 
     async def _messages(self) -> list[Message]:
         messages = await self.clients.messages()
-        request = message_pb.ListMessagesRequest(page_size=500, outcome=Outcome.OUTCOME_RENDERED)
-        return list((await messages.ListMessages(request)).messages)
+        request = message_pb.ListMessagesRequest(outcome=Outcome.OUTCOME_RENDERED)
+        listed = pages(messages.ListMessages, request)
+        return [message async for page in listed for message in page.messages]
+
+    async def _outcomes(self) -> dict[str, int]:
+        counted = await (await self.clients.messages()).CountMessages(message_pb.CountMessagesRequest())
+        return {word(Outcome.Name(one.outcome), "OUTCOME"): one.count for one in counted.counts}
 
     async def _drain(self, through: str, told: Callable[[int], None]) -> None:
         running = self.clients.running

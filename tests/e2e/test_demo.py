@@ -66,7 +66,8 @@ def test_messages_come_out_and_nothing_fails(report: dict[str, Any]) -> None:
     assert [] == report["problems"]
     assert report["events_accepted"] > 2000
     assert 0 == report["events_rejected"]
-    assert report["messages"]["rendered"] == report["delivered"] > 0
+    assert report["messages"]["rendered"] == report["delivered"] + report["withdrawn"]
+    assert report["delivered"] > 0
     assert report["messages"]["missed"] > 0
 
 
@@ -98,7 +99,8 @@ def test_one_trace_leads_from_the_request_through_the_services(report: dict[str,
 def test_the_messages_lie_in_the_outbox(report: dict[str, Any], home: Path) -> None:
     mails = list((home / "outbox").glob("*.eml"))
 
-    assert report["delivered"] == len(mails)
+    # One more may have come due before the connector was stopped.
+    assert 0 < report["delivered"] <= len(mails)
     assert (home / "outbox" / "index.html").exists()
 
 

@@ -96,7 +96,7 @@ def start(profiles: Profiles) -> Callable[..., AbstractAsyncContextManager[Runni
             (history_service_pb2_grpc.add_HistoryServiceServicer_to_server, Histories(profiles)),
         ]
         defaults = {"services": services, "api_keys": api_keys(**KEYS)}
-        defaults |= {"address": "127.0.0.1:0", "drain_seconds": 2.0}
+        defaults |= {"address": "127.0.0.1:0", "drain_seconds": 30.0}
         server = rpc.RpcServer(**(defaults | options))
         await server.start()
         stopping = asyncio.Event()
