@@ -6,12 +6,15 @@
 import argparse
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import demo, messages, pipeline, yardstick
+from bench import demo, large_person, messages, pipeline, yardstick
+from bench import singles as one_by_one
+from libs import rpc
 
 _MS = 1000
 _MB = 1_000_000
@@ -79,6 +82,26 @@ def profiles(a: argparse.Namespace) -> Iterator[Row]:
     yield Row("1,000,000 profiles, × the rate at 10,000", "0.6", "0.9", figure)
 
 
+def large(_: argparse.Namespace) -> Iterator[Row]:
+    """One event of somebody with very many."""
+    many, few = rpc.run(large_person.cost_of_an_event(10_000))
+    figure = f"{many / few:.2f} ({many:,.0f} and {few:,.0f} µs of processor)"
+    yield Row("one event of a person with 10,000, × one of a person with 10", "2", "1.1", figure)
+
+
+def singles(a: argparse.Namespace) -> Iterator[Row]:
+    """Single events by HTTP, at 256 connections; beside another checkout where one is named."""
+    ratios, rates = [], []
+    for _ in range(a.rounds):
+        before = one_by_one.singles(256, a.seconds / 3, a.against) if a.against else None
+        ours = one_by_one.singles(256, a.seconds / 3)
+        rates.append(f"{ours:,.0f} of {before:,.0f}/s" if before else f"{ours:,.0f}/s")
+        if before:
+            ratios.append(ours / before)
+    figure = f"{pipeline.median(ratios):.2f} ({'; '.join(rates)})" if ratios else "; ".join(rates)
+    yield Row("singles at 256 connections, × the checkout --against", "1.3", "2", figure)
+
+
 def memory(a: argparse.Namespace) -> Iterator[Row]:
     """What all processes hold together."""
     rest, after = asyncio.run(pipeline.memory(1_000_000))
@@ -98,7 +121,7 @@ def demos(a: argparse.Namespace) -> Iterator[Row]:
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
-    each.__name__: each for each in (rate, kafka, latency, delays, profiles, memory, demos)
+    each.__name__: each for each in (rate, kafka, latency, delays, profiles, large, singles, memory, demos)
 }
 
 
@@ -115,6 +138,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000, help="events of a throughput run")
     parser.add_argument("--rounds", type=int, default=3, help="throughput runs, each beside the yardstick's")
     parser.add_argument("--seconds", type=float, default=30, help="seconds of a run under a steady load")
+    parser.add_argument("--against", type=Path, help="singles: a checkout of an earlier state, set up")
     arguments = parser.parse_args()
     if unknown := set(arguments.benchmark) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")

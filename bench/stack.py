@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import orjson
 import psutil
 
 from cli import sources
@@ -21,6 +23,7 @@ from tessera.ingest.v1 import event_pb2
 from tests import kafka
 
 _READY_SECONDS = 120
+_TESSERA = Path(sys.executable).with_name("tessera")
 
 
 @asynccontextmanager
@@ -31,7 +34,7 @@ async def running(
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         home = Home.at(Path(folder) / "home")
         home.create()
-        process = _start(home, services, given or {})
+        process = _start(home, services, given or {}, _TESSERA)
         try:
             await _ready(home, process)
             async with connect(home.folder, deadline_seconds=60) as clients:
@@ -41,15 +44,44 @@ async def running(
             await asyncio.to_thread(process.wait)
 
 
-def _start(home: Home, services: Sequence[str], given: Mapping[str, str]) -> subprocess.Popen[bytes]:
+@contextmanager
+def front_door(checkout: Path | None = None) -> Iterator[tuple[int, str]]:
+    """The port and a server's key of an ingest alone: of this checkout, or of another that is set up.
+
+    Whatever the other is like: it is asked by its own command.
+    """
+    tessera = checkout.resolve() / ".venv" / "bin" / "tessera" if checkout is not None else _TESSERA
+    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
+        home = Home.at(Path(folder) / "home")
+        home.create()
+        process = _start(home, ("ingest",), {}, tessera)
+        try:
+            until = time.monotonic() + _READY_SECONDS
+            while not (home.running.exists() and orjson.loads(home.running.read_bytes()).get("ready")):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"tessera up is not ready: {home.log.read_text()[-2000:]}")
+                time.sleep(0.1)
+            create = (tessera, "sources", "create", "bench", "--json", "--home", home.folder)
+            source = orjson.loads(subprocess.run(create, check=True, capture_output=True).stdout)
+            http = str(orjson.loads(home.running.read_bytes())["http"])
+            yield int(http.rpartition(":")[2]), source.get("write_key") or source["keys"][0]["write_key"]
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _start(
+    home: Home, services: Sequence[str], given: Mapping[str, str], tessera: Path
+) -> subprocess.Popen[bytes]:
     left_out = [part for name in SERVICES if name not in services for part in ("--without", name)]
     own = {k: v for k, v in os.environ.items() if not k.endswith(("DATABASE_URL", "EVENT_LOG_URL"))}
-    tessera = Path(sys.executable).with_name("tessera")
     return subprocess.Popen(
         [tessera, "up", "--home", home.folder, "--port-base", "0", *left_out],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**own, **given},
+        # Its services are modules, which Python looks for here first.
+        cwd=tessera.parents[2],
     )
 
 

@@ -76,6 +76,10 @@ class Stages:
         self._log = PostgresLog(database, PARTITIONS)
         self._batch_records = batch_records
 
+    def with_batches_of(self, records: int) -> "Stages":
+        """The same, where a batch has so many records."""
+        return Stages(self._database, records)
+
     async def prepare(self, segments: int) -> None:
         """Topics and definitions."""
         await self._log.declare(topics.ALL)
@@ -152,7 +156,8 @@ async def opened(batch_records: int, segments: int) -> AsyncIterator[tuple[Stage
             await server.stop()
 
 
-def _server_seconds(server: EmbeddedPostgres) -> float:
+def server_seconds(server: EmbeddedPostgres) -> float:
+    """The processor time that a server and its sessions have used so far."""
     assert server.process_id is not None
     postmaster = psutil.Process(server.process_id)
     return sum(map(seconds_of, [postmaster, *postmaster.children(recursive=True)]))
@@ -174,13 +179,13 @@ async def measure(
         }
         for name, run in work.items():
             profiler = cProfile.Profile() if name == profiled else None
-            before = time.process_time(), _server_seconds(server)
+            before = time.process_time(), server_seconds(server)
             if profiler:
                 profiler.enable()
             await run()
             if profiler:
                 profiler.disable()
-            after = time.process_time(), _server_seconds(server)
+            after = time.process_time(), server_seconds(server)
             costs[name] = Cost(*((b - a) / events * 1e6 for a, b in zip(before, after, strict=True)))
             if profiler:
                 pstats.Stats(profiler).sort_stats("tottime").print_stats(most)

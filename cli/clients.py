@@ -16,6 +16,7 @@ from libs.errors import FailedPrecondition
 from libs.rpc import Tls, open_channel
 from tessera.ingest.v1 import (
     import_service_pb2_grpc,
+    ingest_service_pb2_grpc,
     rejection_service_pb2_grpc,
     source_service_pb2_grpc,
 )
@@ -48,6 +49,10 @@ class Clients:
     _stack: AsyncExitStack
     _deadline_seconds: float
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    async def ingest(self) -> "ingest_service_pb2_grpc.IngestServiceAsyncStub":
+        """Collects events."""
+        return ingest_service_pb2_grpc.IngestServiceStub(await self._channel("ingest"))
 
     async def imports(self) -> "import_service_pb2_grpc.ImportServiceAsyncStub":
         """Takes old events in."""

@@ -1,6 +1,7 @@
 """What all tests share: one PostgreSQL and one Kafka a run, a fresh database for each test that asks."""
 
 import asyncio
+import gc
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +26,13 @@ settings.register_profile("others", derandomize=False)
 settings.load_profile("same")
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_is_left_open() -> Iterator[None]:
+    """What a module's tests did not close is told as theirs, not as that of who runs when it is collected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from libs.database.failures import is_transient
 from libs.database.schemas import PASSING, Schema
 
-
 _MAY_OWN = text(
     "select has_database_privilege(oid, current_database(), 'create') and pg_has_role(oid, 'member') "
     "from pg_roles where rolname = :owner"

@@ -30,8 +30,11 @@ def _demo(
 
 async def _create_database(postgres: EmbeddedPostgres) -> None:
     connection = await asyncpg.connect(postgres.url())
-    await connection.execute("create database demo")
-    await connection.close()
+    try:
+        await connection.execute("drop database if exists demo with (force)")
+        await connection.execute("create database demo")
+    finally:
+        await connection.close()
 
 
 @pytest.fixture(scope="module")
