@@ -1,5 +1,6 @@
 """The records of `tessera.profile.updates`, sorted by whom they concern."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from tessera.profile.v1 import profile_events_pb2
 
 UPDATED = "tessera.profile.v1.ProfileUpdated"
 CLOCK = "tessera.profile.v1.ClockAdvanced"
+_NORMAL = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,12 @@ def feed_of(records: Iterable[Received]) -> Feed:
         if record.type == UPDATED:
             # A worker's own ids are in their normal form: only what may be none is looked at closely.
             profile_id = record.key.decode(errors="replace")
-            if profile_id not in feed.steps:
-                uuid_text(profile_id, "record.key")
-            feed.steps.setdefault(profile_id, []).append(record.value)
+            steps = feed.steps.get(profile_id)
+            if steps is None:
+                if not _NORMAL.fullmatch(profile_id):
+                    uuid_text(profile_id, "record.key")
+                steps = feed.steps[profile_id] = []
+            steps.append(record.value)
             traceparent = record.headers.get("traceparent")
             if traceparent is not None:
                 feed.traces[profile_id] = traceparent

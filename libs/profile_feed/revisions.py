@@ -1,6 +1,6 @@
 """Which steps of a person are new, and whether one is missing before them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 
@@ -15,8 +15,10 @@ class Step(Protocol):
 S = TypeVar("S", bound=Step)
 
 
-def unseen(steps: Iterable[S], revision: int) -> list[S]:
+def unseen(steps: Sequence[S], revision: int) -> list[S]:
     """The steps behind a revision, in order, each once; of repetitions the first counts."""
+    if len(steps) == 1:  # as most are
+        return [steps[0]] if steps[0].revision > revision else []
     fresh: dict[int, S] = {}
     for step in steps:
         if step.revision > revision:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import orjson
 import structlog
@@ -102,10 +103,9 @@ def _choice(change: profile_events_pb2.ConsentChange | history_pb2.HistoryConsen
 
 def _occurrence(event: ingest_events_pb2.EventCollected | history_pb2.HistoryEvent) -> Occurrence:
     kind = event.type
-    trusted = event.source_kind == _SERVER
     # A server's clock is one; of a browser's source each device has its own.
-    clock = event.source_id if trusted else f"{event.source_id}\0{event.anonymous_id}"
-    origin = origin_of(trusted, zlib.crc32(clock.encode()))
+    trusted = event.source_kind == _SERVER
+    origin = _origin(trusted, event.source_id, "" if trusted else event.anonymous_id)
     received = micros(event.received_time)
     if kind == _TRACK:
         return Occurrence(
@@ -121,6 +121,12 @@ def _occurrence(event: ingest_events_pb2.EventCollected | history_pb2.HistoryEve
         _VIEWS.get(kind, ""),
         event.name,
     )
+
+
+@lru_cache(10_000)
+def _origin(trusted: bool, source_id: str, device: str) -> int:
+    clock = source_id if trusted else f"{source_id}\0{device}"
+    return origin_of(trusted, zlib.crc32(clock.encode()))
 
 
 def transition_record(transition: Transition, version: int, now: int, traceparent: str | None) -> Record:

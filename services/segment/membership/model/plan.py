@@ -131,7 +131,8 @@ class Plan:
     def _record(self, state: State, occurrence: Occurrence, touched: set[Key]) -> None:
         """Let an event be one of the person's."""
         time, event_id = occurrence.time, occurrence.event_id
-        if state.first is None or (time, event_id) < state.first[:2]:
+        first = state.first
+        if first is None or time < first[0] or (time == first[0] and event_id < first[1]):
             state.first = time, event_id, is_trusted(occurrence.origin)
         found = self._collector.series_of(occurrence)
         if found is None:
@@ -194,8 +195,9 @@ class Plan:
             transitions += self._evaluate(state, end, known, self._leaving(state, end))
             reached = end
             end = self._window_end(state, reached)
-        transitions += self._triggered(state, since, start, reached)
-        transitions += self._withdrawn(state, reached)
+        if self._waits:
+            transitions += self._triggered(state, since, start, reached)
+            transitions += self._withdrawn(state, reached)
         if is_older and reached == now:
             transitions += self._redefine(state, now, known)
             self._adopt(state)
@@ -290,8 +292,6 @@ class Plan:
 
     def _triggered(self, state: State, since: int, start: int, now: int) -> list[Transition]:
         """The waits that are over by now, and were not when time last passed."""
-        if not self._waits:
-            return []
         news = [o for o in state.news if o.name in self._starts]
         return [t for wait in self._waits for t in self._over(state, wait, since, start - LATE, now, news)]
 

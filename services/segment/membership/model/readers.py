@@ -15,6 +15,8 @@ Key: TypeAlias = tuple[int, ...] | str
 CONSENT = ()
 # Events fall into sets of series by their conditions: beyond so many sets, a set is asked series by series.
 _MOST_SETS = 500
+# Keys of which it is remembered who reads them: as many as come often, whatever comes.
+_MOST_KEYS = 2000
 
 
 class _Part:
@@ -49,6 +51,7 @@ class Readers:
         self.by_default = frozenset(self._whole.holding(State(""), 0))
         """The segments of somebody of whom nothing is known."""
         self._parts: dict[Key, _Part] = {}
+        self._of_one: dict[Key, list[_Part]] = {}
         self._sets = 0
         self._of_series: dict[int, set[str]] = defaultdict(set)
         self._of_trait: dict[str, set[str]] = defaultdict(set)
@@ -79,6 +82,18 @@ class Readers:
         return ids, held
 
     def _parts_of(self, touched: Collection[Key]) -> list[_Part]:
+        if len(touched) != 1:
+            return self._joined(touched)
+        # Most changes are one event.
+        (key,) = touched
+        parts = self._of_one.get(key)
+        if parts is None:
+            parts = self._joined(touched)
+            if len(self._of_one) < _MOST_KEYS:
+                self._of_one[key] = parts
+        return parts
+
+    def _joined(self, touched: Collection[Key]) -> list[_Part]:
         parts: dict[Key, _Part] = {}
         count = 0
         for key in chain.from_iterable(map(self._normal, touched)):

@@ -130,7 +130,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
                 column[place * len(part) : place * len(part)] = part
             if self.parts:
                 self._grow_part(place)
-        if len(self.origins) - sum(self.parts) >= 2 * PART_EVENTS:
+        if len(self.origins) >= 2 * PART_EVENTS and len(self.origins) - sum(self.parts) >= 2 * PART_EVENTS:
             self.parts.append(PART_EVENTS)
             self.touched.add(self.first_part + len(self.parts) - 1)
             self.sums.clear()

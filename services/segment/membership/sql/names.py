@@ -1,7 +1,6 @@
 """The names of events that were seen, and how often."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from libs.database import Connection, Database
@@ -23,17 +22,14 @@ on conflict (kind, name) do update set count = n.count + excluded.count
 """
 _KNOWN = "select kind, name from segment.event_names order by count desc, kind, name"
 
-Name = tuple[str, str]
-"""A kind, as rules know it, and a name."""
-
 
 class EventNames:
     """Counts names in memory, and adds them up in the table now and then: a new name at once."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._counted: Counter[Name] = Counter()
-        self._known: set[Name] = set()
+        # By kind, the names that are known, and how often each came since they were saved.
+        self._counted: dict[str, dict[str, int]] = {"event": {}, "page": {}, "screen": {}}
         self._has_new = False
         self._saved = 0.0
 
@@ -41,34 +37,43 @@ class EventNames:
         """Note that events were seen."""
         for occurrence in occurrences:
             if occurrence.name:
-                self._add(("event", occurrence.name))
+                self._add("event", occurrence.name)
             if occurrence.view and occurrence.viewed:
-                self._add((occurrence.view, occurrence.viewed))
+                self._add(occurrence.view, occurrence.viewed)
 
-    def _add(self, name: Name) -> None:
-        if name not in self._known:
-            if len(self._known) >= _MOST_NAMES or len(name[1]) > _MOST_LENGTH or "\0" in name[1]:
-                return
-            self._known.add(name)
+    def _add(self, kind: str, name: str) -> None:
+        counted = self._counted[kind]
+        if name in counted:
+            counted[name] += 1
+            return
+        is_full = sum(map(len, self._counted.values())) >= _MOST_NAMES
+        if not is_full and len(name) <= _MOST_LENGTH and "\0" not in name:
+            counted[name] = 1
             self._has_new = True
-        self._counted[name] += 1
 
     def forget(self) -> None:
         """Start over: what was saved may have been rolled back."""
-        self._known.clear()
-        self._counted.clear()
+        for counted in self._counted.values():
+            counted.clear()
 
     async def save(self, connection: Connection) -> None:
         """Add what was counted to the table, if it is time; counts that a failure loses are no matter."""
         now = self._clock()
-        if not self._counted or not (self._has_new or abs(now - self._saved) >= _SAVE_SECONDS):
+        if not (self._has_new or abs(now - self._saved) >= _SAVE_SECONDS):
             return
         # In one order everywhere, or two workers could wait for each other.
-        counted = sorted(self._counted.items())
-        self._counted.clear()
+        counted = sorted(
+            (kind, name, count)
+            for kind, names in self._counted.items()
+            for name, count in names.items()
+            if count
+        )
+        if not counted:
+            return
+        for names in self._counted.values():
+            names.update(dict.fromkeys(names, 0))
         self._has_new, self._saved = False, now
-        columns = [k for (k, _), _ in counted], [n for (_, n), _ in counted], [c for _, c in counted]
-        await connection.execute(_SAVE, *columns, _MOST_NAMES)
+        await connection.execute(_SAVE, *map(list, zip(*counted, strict=True)), _MOST_NAMES)
 
 
 class SqlEventNames:
