@@ -65,6 +65,7 @@ class SetAside:
             "where retry_at <= $1 and slot % $3::int = any($2::int[]) order by retry_at limit $4"
         )
         self._among = f"select profile_id::text from {table} where profile_id = any($1::uuid[])"  # noqa: S608
+        self._any = f"select exists(select from {table})"  # noqa: S608
         self._settle = f"delete from {table} where profile_id = any($1::uuid[])"  # noqa: S608
         self._page = (
             f"select profile_id::text, reason, since, attempts, retry_at from {table} "  # noqa: S608
@@ -118,6 +119,9 @@ class SetAside:
 
     async def among(self, connection: Connection, profile_ids: Collection[str]) -> set[str]:
         """Which of some people are set aside."""
+        # Hardly ever is anybody, and then nobody need be looked for one by one.
+        if not await connection.fetchval(self._any):
+            return set()
         return {row[0] for row in await connection.fetch(self._among, list(profile_ids))}
 
     async def settle(self, connection: Connection, profile_ids: Collection[str]) -> None:
@@ -127,7 +131,11 @@ class SetAside:
 
     async def page(self, connection: Connection, after: str, limit: int) -> list[SetAsideProfile]:
         """A page of them, by profile id; `after` is the last one of the page before, or the nil UUID."""
-        return [SetAsideProfile(*row) for row in await connection.fetch(self._page, after, limit)]
+        rows = await connection.fetch(self._page, after, limit)
+        return [
+            SetAsideProfile(row["profile_id"], row["reason"], row["since"], row["attempts"], row["retry_at"])
+            for row in rows
+        ]
 
     def _now(self) -> int:
         return int(self._clock() * _SECOND)

@@ -215,6 +215,21 @@ def _acts(transition: Transition, kind: TransitionKind, effects: set[Effect]) ->
 class _Person:
     """One person's way from the state that is stored to the clock of their partition."""
 
+    __slots__ = (
+        "_before",
+        "_came",
+        "_decides",
+        "_now",
+        "_plan",
+        "_touched",
+        "_updates",
+        "failure",
+        "is_anew",
+        "is_behind",
+        "state",
+        "transitions",
+    )
+
     def __init__(
         self,
         plan: Plan,
@@ -233,7 +248,7 @@ class _Person:
         """Whether the state lacks something that only the history tells."""
         self._plan = plan
         self._updates = updates
-        self._told = 0
+        self._came: list[Update] = []
         self._before = before
         self._now = now
         # Of whose history a part is known, nothing is decided on the way.
@@ -259,14 +274,13 @@ class _Person:
 
     def receive(self) -> None:
         """Apply what came, unless something is missing before it."""
-        updates: list[Update] = []
+        updates = self._came
         for read in self._updates:
             try:
                 updates.append(read())
             except Exception:
                 # The history has the same step: whether it can be read there decides.
                 self.is_behind = True
-        self._told = max((update.revision for update in updates), default=0)
         fresh = unseen(updates, self.state.revision)
         if self.is_anew or self._plan.lacks(self.state):
             self._begin_anew()
@@ -288,12 +302,13 @@ class _Person:
 
     def complete(self, revision: int) -> None:
         """Note that the history, of that revision, has been applied to its end."""
+        told = max((update.revision for update in self._came), default=0)
         if revision == 0:
             # Nobody has the id any more: whatever is known of it is void.
             known = self.state.rebuild.revision if self.state.rebuild else 0
             self.state.close("")
-            self.state.revision = max(self._told, known, self.state.revision)
-        elif self.state.revision < self._told:
+            self.state.revision = max(told, known, self.state.revision)
+        elif self.state.revision < told:
             # Behind its own stream: it is read on a little later.
             return
         self.state.behind = self.state.open = False

@@ -423,7 +423,7 @@ def _bytes_of(plan: Plan, kept: int) -> int:
 def _write(state: State) -> int:
     """The bytes that storing it takes."""
     written, heads = 0, dict(state.series)
-    for series_id, series in state.divided():
+    for series_id, series, _ in state.divided():
         parts, _ = series.changed_parts()
         written += sum(len(msgspec.msgpack.encode(part)) for part in parts.values())
         heads[series_id] = series.head()

@@ -79,6 +79,22 @@ def _value_of(series: SeriesState, feature: Located, at: int, until: int | None 
     whole = window is None
     if aggregate == "count":
         return max(0, last - first) + (series.count if whole else 0)
+    if series.division is not None:
+        return _of_many(series, feature, first, last)
+    numbers = series.numbers_of(first, last)
+    if aggregate in ("sum", "avg"):
+        total = math.fsum([*numbers, *series.sum] if whole else numbers)
+        count = len(numbers) + (series.numbered if whole else 0)
+        return total if aggregate == "sum" else total / count if count else None
+    bound = series.least if aggregate == "min" else series.greatest
+    if whole and bound is not None:
+        numbers.append(bound)
+    return (min if aggregate == "min" else max)(numbers, default=None)
+
+
+def _of_many(series: SeriesState, feature: Located, first: int, last: int) -> Number:
+    """The same of a divided series, whose parts are summed up beforehand."""
+    aggregate, whole = feature.aggregate, feature.window is None
     numbers = series.summed(first, last)
     if aggregate in ("sum", "avg"):
         total = math.fsum([*numbers.terms, *series.sum] if whole else numbers.terms)

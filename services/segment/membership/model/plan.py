@@ -52,6 +52,7 @@ class Plan:
             t.trigger_id: t.version for t in triggers
         }
         self._tracked = {t.series_id: t for t in tracked}
+        self._keeps = {t.series_id: t.keep for t in tracked}
         self._ids = {t.series: t.series_id for t in tracked}
         self._collector = Collector(tracked)
         if traits is None:
@@ -137,26 +138,25 @@ class Plan:
         found = self._collector.series_of(occurrence)
         if found is None:
             return
+        fold_at, window_end, as_of = state.fold_at, state.window_end, state.as_of
         for series_id, number in found:
             series = state.series.get(series_id)
             if series is None:
                 series = state.series[series_id] = SeriesState()
             series.add(time, event_id, occurrence.origin, number)
-            self._foresee(state, series_id, time)
+            # When it will next change something by itself.
+            folds = time + self._keeps[series_id]
+            if fold_at is None or folds < fold_at:
+                fold_at = folds
+            for window in self._windows.get(series_id, ()):
+                end = time + window
+                if end > as_of and (window_end is None or end < window_end):
+                    window_end = end
+        state.fold_at, state.window_end = fold_at, window_end
         touched.add(tuple([series_id for series_id, _ in found]))
         state.news.append(occurrence)
         if occurrence.name in self._starts:
             state.waiting[event_id] = occurrence.properties
-
-    def _foresee(self, state: State, series_id: int, time: int) -> None:
-        """Note when an event of a series will next change something by itself."""
-        fold_at = time + self._tracked[series_id].keep
-        if state.fold_at is None or fold_at < state.fold_at:
-            state.fold_at = fold_at
-        for window in self._windows.get(series_id, ()):
-            end = time + window
-            if end > state.as_of and (state.window_end is None or end < state.window_end):
-                state.window_end = end
 
     # ---- letting time pass
 

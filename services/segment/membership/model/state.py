@@ -9,7 +9,7 @@ What comes with every event is a msgspec struct: it is made and stored in a frac
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 from struct import Struct
 from typing import Any
@@ -61,6 +61,66 @@ class Numbers(msgspec.Struct, array_like=True, frozen=True, gc=False):
         )
 
 
+class Division(msgspec.Struct, array_like=True, gc=False):
+    """How a series is divided, whose last events alone lie with the state: few people have so many."""
+
+    first: int = 0
+    """The number of the first part; the others follow."""
+    sizes: bytearray = msgspec.field(default_factory=bytearray)
+    """How many events each part holds, from the first event on; the rest lie with the state."""
+    touched: set[int] = msgspec.field(default_factory=set)
+    """The numbers of the parts that are not stored as they are; empty where the state is."""
+    sums: list[Numbers] = msgspec.field(default_factory=list)
+    """In memory alone: of each part and all behind it, but for what lies with the state."""
+
+    @property
+    def events(self) -> int:
+        """How many events lie in parts."""
+        return sum(self.sizes)
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all parts."""
+        return range(self.first, self.first + len(self.sizes))
+
+    def append(self) -> None:
+        """The events that were the first to lie with the state are a part now."""
+        self.sizes.append(PART_EVENTS)
+        self.touched.add(self.first + len(self.sizes) - 1)
+        self.sums.clear()
+
+    def grow(self, place: int) -> None:
+        """An event came in at a place: the part that holds it has one more."""
+        self.sums.clear()
+        end = 0
+        for number, size in enumerate(self.sizes):
+            end += size
+            if place < end:
+                if size == _MOST_IN_PART:
+                    # It becomes two; what lies behind it changes its number.
+                    half = size // 2
+                    self.sizes[number : number + 1] = bytes((half, size + 1 - half))
+                    self.touched.update(self.numbers[number:])
+                else:
+                    self.sizes[number] += 1
+                    self.touched.add(self.first + number)
+                return
+
+    def drop(self, events: int) -> None:
+        """The first events are kept singly no more."""
+        self.sums.clear()
+        while self.sizes and events:
+            if events < self.sizes[0]:
+                self.sizes[0] -= events
+                self.touched.add(self.first)
+                break
+            events -= self.sizes[0]
+            self.touched.discard(self.first)
+            self.touched.add(_DROPPED)
+            del self.sizes[0]
+            self.first += 1
+
+
 class SeriesState(msgspec.Struct, array_like=True, gc=False):
     """A person's events of one series: the recent ones singly, the older ones as totals.
 
@@ -84,14 +144,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
     """Doubles whose exact sum is the sum: the same whatever the order in which they were added."""
     least: float | None = None
     greatest: float | None = None
-    first_part: int = 0
-    """The number of the first part; the others follow."""
-    parts: bytearray = msgspec.field(default_factory=bytearray)
-    """How many events each part holds, from the first event on; the rest lie with the state."""
-    touched: set[int] = msgspec.field(default_factory=set)
-    """The numbers of the parts that are not stored as they are; empty where the state is."""
-    sums: list[Numbers] = msgspec.field(default_factory=list)
-    """In memory alone: of each part and all behind it, but for what lies with the state."""
+    division: Division | None = None
 
     def __len__(self) -> int:
         """How many events are kept singly."""
@@ -112,7 +165,8 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
     def add(self, time: int, event_id: bytes, origin: int, number: float | None) -> None:
         """Take an event in, wherever its time puts it; `number` is None where the series is only counted."""
         value = b"" if number is None else _NUMBER.pack(number)
-        if not self.times or time > self.newest:
+        times = self.times
+        if not times or time > _TIME.unpack_from(times, len(times) - _TIME.size)[0]:
             self.times += _TIME.pack(time)
             self.ids += event_id
             self.origins.append(origin)
@@ -128,33 +182,16 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
                 (self.numbers, value),
             ):
                 column[place * len(part) : place * len(part)] = part
-            if self.parts:
-                self._grow_part(place)
-        if len(self.origins) >= 2 * PART_EVENTS and len(self.origins) - sum(self.parts) >= 2 * PART_EVENTS:
-            self.parts.append(PART_EVENTS)
-            self.touched.add(self.first_part + len(self.parts) - 1)
-            self.sums.clear()
-
-    def _grow_part(self, place: int) -> None:
-        """An event came in at a place: the part that holds it has one more."""
-        self.sums.clear()
-        end = 0
-        for number, size in enumerate(self.parts):
-            end += size
-            if place < end:
-                if size == _MOST_IN_PART:
-                    # It becomes two; what lies behind it changes its number.
-                    half = size // 2
-                    self.parts[number : number + 1] = bytes((half, size + 1 - half))
-                    self.touched.update(range(self.first_part + number, self.first_part + len(self.parts)))
-                else:
-                    self.parts[number] += 1
-                    self.touched.add(self.first_part + number)
-                return
+            if self.division is not None:
+                self.division.grow(place)
+        if len(self.origins) >= 2 * PART_EVENTS:
+            division = self.division or Division()
+            if len(self.origins) - division.events >= 2 * PART_EVENTS:
+                self.division = division
+                division.append()
 
     def fold(self, until: int) -> None:
         """Keep events up to a time as totals only."""
-        self.sums.clear()
         old = self.first_after(until)
         numbers = self.numbers_of(0, old)
         self.count += old
@@ -165,37 +202,32 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
             self.greatest = max(numbers if self.greatest is None else [self.greatest, *numbers])
         del self.times[: old * _TIME.size], self.ids[: old * _ID_BYTES], self.numbers[: old * _NUMBER.size]
         del self.origins[:old]
-        while self.parts and old:
-            if old < self.parts[0]:
-                self.parts[0] -= old
-                self.touched.add(self.first_part)
-                break
-            old -= self.parts[0]
-            self.touched.discard(self.first_part)
-            self.touched.add(_DROPPED)
-            del self.parts[0]
-            self.first_part += 1
+        if self.division is not None:
+            self.division.drop(old)
 
     def changed_parts(self) -> tuple[dict[int, "SeriesState"], bool]:
         """The parts to store, by number, and whether stored ones before the first must go; asked for once."""
-        dropped = _DROPPED in self.touched
-        changed = {number: self.part(number) for number in sorted(self.touched - {_DROPPED})}
-        self.touched.clear()
+        touched = set() if self.division is None else self.division.touched
+        dropped = _DROPPED in touched
+        changed = {number: self.part(number) for number in sorted(touched - {_DROPPED})}
+        touched.clear()
         return changed, dropped
 
     def part(self, number: int) -> "SeriesState":
         """One part's events, as they are stored by themselves."""
-        first = sum(self.parts[: number - self.first_part])
-        return self._columns(first, first + self.parts[number - self.first_part])
+        assert self.division is not None
+        place, sizes = number - self.division.first, self.division.sizes
+        first = sum(sizes[:place])
+        return self._columns(first, first + sizes[place])
 
     def head(self) -> "SeriesState":
         """All but what lies in parts, as it is stored with the state."""
-        if not self.parts:
+        if self.division is None:
             return self
-        head = self._columns(sum(self.parts), len(self))
+        head = self._columns(self.division.events, len(self))
         head.count, head.numbered, head.sum = self.count, self.numbered, self.sum
         head.least, head.greatest = self.least, self.greatest
-        head.first_part, head.parts = self.first_part, self.parts
+        head.division = Division(self.division.first, self.division.sizes)
         return head
 
     def _columns(self, first: int, after: int) -> "SeriesState":
@@ -215,7 +247,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
 
     def undivided(self) -> "SeriesState":
         """A copy that tells nothing of how it is stored: equal where the events are."""
-        return msgspec.structs.replace(self, first_part=0, parts=bytearray(), touched=set(), sums=[])
+        return msgspec.structs.replace(self, division=None)
 
     def time_at(self, index: int) -> int:
         """The time of an event that is kept singly."""
@@ -238,26 +270,29 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
 
     def summed(self, first: int, after: int) -> Numbers:
         """The numbers of those from `first` to before `after`, in the time of a few parts."""
-        divided = sum(self.parts)
-        if after < len(self) or first >= divided:
+        division = self.division
+        if division is None or after < len(self) or first >= division.events:
             return Numbers().with_numbers(self.numbers_of(first, after))
-        if not self.sums:
-            self._sum_up()
+        if not division.sums:
+            division.sums = self._sums(division)
         start = number = 0
         while start < first:
-            start += self.parts[number]
+            start += division.sizes[number]
             number += 1
-        behind = self.sums[number] if number < len(self.sums) else Numbers()
-        return behind.with_numbers(self.numbers_of(first, start) + self.numbers_of(divided, after))
+        behind = division.sums[number] if number < len(division.sums) else Numbers()
+        rest = self.numbers_of(division.events, after)
+        return behind.with_numbers(self.numbers_of(first, start) + rest)
 
-    def _sum_up(self) -> None:
-        end, behind = sum(self.parts), Numbers()
-        for size in reversed(self.parts):
+    def _sums(self, division: Division) -> list[Numbers]:
+        sums = []
+        end, behind = division.events, Numbers()
+        for size in reversed(division.sizes):
             behind = behind.with_numbers(self.numbers_of(end - size, end))
             behind = Numbers(behind.count, exact_terms(behind.terms), behind.least, behind.greatest)
-            self.sums.append(behind)
+            sums.append(behind)
             end -= size
-        self.sums.reverse()
+        sums.reverse()
+        return sums
 
     def has_at(self, time: int) -> bool:
         """Whether an event of exactly this time is kept singly."""
@@ -410,18 +445,16 @@ class State(msgspec.Struct, array_like=True, gc=False):
         """Keep nothing of some series any more; what is left of the others is stored anew."""
         if not series_ids:
             return
-        self.anew = self.anew or any(self.series[series_id].parts for series_id in series_ids)
+        self.anew = self.anew or any(self.series[id_].division is not None for id_ in series_ids)
         for series_id in series_ids:
             del self.series[series_id]
         if self.anew:
-            for series in self.series.values():
-                series.touched.update(range(series.first_part, series.first_part + len(series.parts)))
+            for _, _, division in self.divided():
+                division.touched.update(division.numbers)
 
-    def divided(self) -> Iterator[tuple[int, SeriesState]]:
-        """The series that have parts, or had some when they were stored, with their ids."""
-        for series_id, series in self.series.items():
-            if series.parts or series.touched:
-                yield series_id, series
+    def divided(self) -> list[tuple[int, SeriesState, Division]]:
+        """The series that are divided, or were when they were stored, with their ids."""
+        return [(id_, one, one.division) for id_, one in self.series.items() if one.division is not None]
 
 
 class TransitionKind(Enum):

@@ -35,9 +35,13 @@ class EventNames:
 
     def count(self, occurrences: Iterable[Occurrence]) -> None:
         """Note that events were seen."""
+        events = self._counted["event"]
         for occurrence in occurrences:
-            if occurrence.name:
-                self._add("event", occurrence.name)
+            name = occurrence.name
+            if name in events:
+                events[name] += 1
+            elif name:
+                self._add("event", name)
             if occurrence.view and occurrence.viewed:
                 self._add(occurrence.view, occurrence.viewed)
 

@@ -202,7 +202,7 @@ class SqlStates:
                 except (msgspec.MsgspecError, ValueError) as error:
                     unreadable[profile_id] = f"the state can't be read: {error}"
                     found[profile_id] = State(profile_id, writes=writes)
-            divided = [id_ for id_ in missing if any(found[id_].divided())]
+            divided = [id_ for id_ in missing if found[id_].divided()]
             if divided:
                 unreadable |= await self._load_parts({id_: found[id_] for id_ in divided})
             if unreadable:
@@ -219,11 +219,10 @@ class SqlStates:
         unreadable = {}
         for profile_id, state in states.items():
             try:
-                for series_id, series in state.divided():
+                for series_id, series, division in state.divided():
                     stored = bodies[profile_id, series_id]
-                    numbers = range(series.first_part, series.first_part + len(series.parts))
-                    parts = [_decode_part(stored[number]) for number in numbers]
-                    if bytes(map(len, parts)) != bytes(series.parts):
+                    parts = [_decode_part(stored[number]) for number in division.numbers]
+                    if bytes(map(len, parts)) != bytes(division.sizes):
                         raise ValueError(f"the parts of series {series_id} are of another state")
                     series.join(parts)
             except (msgspec.MsgspecError, ValueError, KeyError) as error:
@@ -294,17 +293,17 @@ class SqlStates:
                 state.anew = False
                 anew.append(state.profile_id)
             size = 0
-            heads: dict[int, SeriesState] | None = None
-            for series_id, series in state.divided():
-                heads = heads or dict(state.series)
+            divided = state.divided()
+            heads = dict(state.series) if divided else {}
+            for series_id, series, division in divided:
                 parts, dropped = series.changed_parts()
                 for number, part in parts.items():
                     touched.append((state.profile_id, series_id, number, _encode(part)))
                 if dropped:
-                    folded.append((state.profile_id, series_id, series.first_part))
+                    folded.append((state.profile_id, series_id, division.first))
                 heads[series_id] = series.head()
                 size += len(series.times) + len(series.ids) + len(series.numbers)
-            stored = state if heads is None else msgspec.structs.replace(state, series=heads)
+            stored = msgspec.structs.replace(state, series=heads) if divided else state
             encoded[state.profile_id] = _encode(stored)
             sizes[state.profile_id] = size + len(encoded[state.profile_id])
         status = await self._connection.execute(
