@@ -243,7 +243,7 @@ class Changing(World):
 
     def _compile(self, version: int) -> None:
         segments, triggers = list(self.defined.values()), list(self.triggers.values())
-        needed = needed_series(segments, triggers)
+        needed = needed_series(segments, triggers, self.tracked)
         self.tracked = {series: t for series, t in self.tracked.items() if series in needed}
         for series, keep in needed.items():
             old = self.tracked.get(series)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from libs.expressions import Feature, parse_rule
+from libs.expressions import Feature, Series, parse_rule
 from services.segment.definitions.model import SegmentDefinition
 from services.segment.membership.model.features import Features, Located
 from services.segment.membership.model.readers import CONSENT, Key, Readers
@@ -26,6 +26,7 @@ from services.segment.membership.model.tracking import (
     TrackedSeries,
     TrackedTrait,
     needed_traits,
+    series_that_counts,
 )
 from services.segment.membership.model.waits import Wait
 from services.segment.model import SECOND
@@ -80,10 +81,14 @@ class Plan:
     def _located(self, features: Iterable[Feature]) -> Features:
         located = []
         for f in features:
-            series_id = self._ids[f.series]
+            series_id = self._ids[self._kept(f.series)]
             window = None if f.window is None else f.window * SECOND
             located.append(Located(series_id, f.aggregate, window, self._tracked[series_id].keep))
         return Features(located)
+
+    def _kept(self, series: Series) -> Series:
+        """Where the events of a series are: it may be another that counts them."""
+        return series if series in self._ids else series_that_counts(series, self._ids) or series
 
     def lacks(self, state: State) -> bool:
         """Whether a state of an older plan lacks something that only the whole history tells.

@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -75,9 +75,15 @@ def needed_traits(
 
 
 def needed_series(
-    segments: Iterable[SegmentDefinition], triggers: Sequence[TriggerDefinition]
+    segments: Iterable[SegmentDefinition],
+    triggers: Sequence[TriggerDefinition],
+    stored: Collection[Series] = (),
 ) -> dict[Series, int]:
-    """The series that definitions read, and how long each keeps its events singly."""
+    """The series to keep for what definitions read, and how long each keeps its events singly.
+
+    What only counts events reads them in a series of their numbers, where there is one: needed, or among
+    those that are `stored`.
+    """
     keeps: dict[Series, int] = defaultdict(int)
     for rule in rules_of(segments, triggers):
         for feature in rule.features:
@@ -88,7 +94,20 @@ def needed_series(
         for name in (trigger.event_name, *trigger.unless):
             series = arrivals_of(name)
             keeps[series] = max(keeps[series], trigger.delay + LATE + watched, BASE_KEEP)
+    for counted in [series for series in keeps if series.value is None]:
+        having = series_that_counts(counted, keeps)
+        if having is None and counted not in stored:
+            # Or a rule that goes would have everybody's history read, for what is there.
+            having = series_that_counts(counted, stored)
+        if having is not None:
+            keeps[having] = max(keeps[having], keeps.pop(counted))
     return dict(keeps)
+
+
+def series_that_counts(counted: Series, among: Iterable[Series]) -> Series | None:
+    """A series of numbers that has the events which another only counts; the same whatever their order."""
+    having = [one for one in among if one.value is not None and replace(one, value=None) == counted]
+    return min(having, key=lambda one: one.value or "", default=None)
 
 
 _Wanted = tuple[int, str | None, Callable[[Mapping[str, Any]], bool] | None]

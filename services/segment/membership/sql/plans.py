@@ -94,7 +94,7 @@ class Plans:
             return
         version = await self.next_version(connection)
         segments, triggers = await self._segments(connection), await self._triggers(connection)
-        await _store_series(connection, needed_series(segments, triggers), version)
+        await _store_series(connection, segments, triggers, version)
         await _store_traits(connection, needed_traits(segments, triggers), version)
         await connection.execute("update segment.plans set version = $1", version)
         now = int(self._clock() * 1_000_000)
@@ -125,8 +125,14 @@ def _series_of(row: object) -> Series:
     return Series(row["event"], row["value"], row["predicate"], row["kind"])  # type: ignore[index]
 
 
-async def _store_series(connection: Connection, needed: dict[Series, int], version: int) -> None:
+async def _store_series(
+    connection: Connection,
+    segments: Sequence[SegmentDefinition],
+    triggers: Sequence[TriggerDefinition],
+    version: int,
+) -> None:
     stored = {_series_of(row): (row["series_id"], row["keep"]) for row in await connection.fetch(_SERIES)}
+    needed = needed_series(segments, triggers, stored.keys())
     gone = [number for series, (number, _) in stored.items() if series not in needed]
     await connection.execute("delete from segment.series where series_id = any($1::int[])", gone)
     for series, keep in needed.items():
