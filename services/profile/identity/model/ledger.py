@@ -71,7 +71,7 @@ class Ledger:
             self._set_traits(change, event)
         if self._resolver.has_contested:
             contested = (i for i in event.identifiers if kind_of(i) in ADDRESSES)
-            change.addresses.update(i for i in contested if self._resolver.is_contested(i))
+            change.addresses |= {i for i in contested if self._resolver.is_contested(i)}
 
     def changes(self) -> list[Change]:
         """All that changed, each event with the profile that owns it in the end, by profile id."""
@@ -88,6 +88,8 @@ class Ledger:
         """The addresses that profiles came to have in this batch."""
         found: dict[str, list[Change]] = {}
         for change in self._resolver.living():
+            if not (change.added or change.addresses or change.traits):
+                continue
             for address in gained_addresses(change):
                 found.setdefault(address, []).append(change)
         return found

@@ -79,22 +79,25 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
 
 @dataclass(slots=True)
 class Change:
-    """What a batch did to one profile."""
+    """What a batch did to one profile.
+
+    A batch has as many as it has people: what few of them have, the others have nothing of.
+    """
 
     profile: Profile
     is_new: bool = False
     events: list[Event] = field(default_factory=list)
-    traits: set[str] = field(default_factory=set)
-    consent: set[str] = field(default_factory=set)
+    traits: frozenset[str] = frozenset()
+    consent: frozenset[str] = frozenset()
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     absorbed: list["Change"] = field(default_factory=list)
     """The stored profiles that it absorbed."""
-    addresses: set[str] = field(default_factory=set)
+    addresses: frozenset[str] = frozenset()
     """Addresses that were named for it and lead to nobody, since others have them too."""
     is_noted: bool = False
     """Whether something was noted that nobody is told of, but that must be stored."""
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] | None = None
     """What had no room: how many `traits`, `identifiers` and `purposes`."""
     _trait_bytes: int = -1
     """What the profile's traits take up; negative until it is asked for."""
@@ -125,7 +128,8 @@ class Change:
 
     def drop(self, what: str, count: int = 1) -> None:
         """Note what has no room."""
-        self.dropped[what] = self.dropped.get(what, 0) + count
+        dropped = self.dropped = self.dropped or {}
+        dropped[what] = dropped.get(what, 0) + count
 
     def set_trait(self, name: str, trait: Trait) -> None:
         """Let a trait have its value, if it is the last writer's and there is room."""
@@ -141,7 +145,7 @@ class Change:
             return
         self._trait_bytes += growth
         traits[name] = trait
-        self.traits.add(name)
+        self.traits |= {name}
 
     def state_consent(self, purpose: str, said: Said) -> None:
         """Let a statement of the person's count."""
@@ -151,7 +155,7 @@ class Change:
         if place is None:
             self.drop("purposes")
         elif place != purpose or before != self.profile.consent[place].granted:
-            self.consent.add(place)
+            self.consent |= {place}
 
     def refuse(self, purpose: str, statement: Statement) -> None:
         """Let a refusal count that was said of one of the person's addresses."""
@@ -159,7 +163,7 @@ class Change:
         before = None if known is None else known.granted
         place = consents.refuse(self.profile.consent, purpose, statement)
         if place != purpose or before != self.profile.consent[place].granted:
-            self.consent.add(place)
+            self.consent |= {place}
 
     def absorb_facts(self, other: Profile, without: frozenset[str]) -> None:
         """Take over what is known and allowed of somebody who is the same, but for some traits."""

@@ -230,7 +230,7 @@ class Resolver:
         survivor.absorbed += absorbed.absorbed
         first.absorbed += second.absorbed
         first.addresses |= second.addresses
-        for what, count in second.dropped.items():
+        for what, count in (second.dropped or {}).items():
             first.drop(what, count)
         second.absorbed = []
         if not second.is_new:
@@ -253,7 +253,7 @@ class Resolver:
         self._owners[identifier] = None
         self.has_contested = True
         if kind_of(identifier) in ADDRESSES:
-            holder.addresses.add(identifier)
+            holder.addresses |= {identifier}
 
     def _attach(self, change: Change, identifier: str, sure: bool) -> None:
         profile = change.profile
