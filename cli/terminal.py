@@ -79,6 +79,15 @@ def pairs(right: bool = False) -> Table:
     return made
 
 
+def facts(*known: tuple[str, str]) -> Table:
+    """What is known of one thing, by name; without what is empty."""
+    shown = pairs()
+    for name, value in known:
+        if value:
+            shown.add_row(f"[bold]{name}[/bold]", Text(value))
+    return shown
+
+
 def line(text: Text) -> None:
     """Print a line that is cut where the terminal ends; a pipe gets all of it."""
     if out.is_terminal:

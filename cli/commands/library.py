@@ -14,8 +14,8 @@ from cli.terminal import (
     JsonOption,
     YesOption,
     ask_before_deleting,
+    facts,
     out,
-    pairs,
     print_json,
     run,
     table,
@@ -173,24 +173,22 @@ def show_campaign(
     if as_json:
         print_json(as_dict(campaign))
         return
-    shown = pairs()
-    for name, value in (
-        ("campaign", campaign.campaign_id),
-        ("name", campaign.display_name),
-        ("starts when", _start(campaign)),
-        ("template", campaign.template_id),
-        ("from", campaign.sender),
-        ("answers to", campaign.reply_to),
-        ("stream", _stream(campaign)),
-        ("recommendations", str(campaign.recommendations or "")),
-        ("older causes", f"are missed after {span(campaign.max_age.seconds)}"),
-        ("waits", f"for a connector for {span(campaign.expire_after.seconds)} at most"),
-        ("paused", "yes" if campaign.paused else ""),
-        ("version", f"{campaign.version} of {moment(campaign.update_time)}"),
-    ):
-        if value:
-            shown.add_row(f"[bold]{name}[/bold]", Text(value))
-    out.print(shown)
+    out.print(
+        facts(
+            ("campaign", campaign.campaign_id),
+            ("name", campaign.display_name),
+            ("starts when", _start(campaign)),
+            ("template", campaign.template_id),
+            ("from", campaign.sender),
+            ("answers to", campaign.reply_to),
+            ("stream", _stream(campaign)),
+            ("recommendations", str(campaign.recommendations or "")),
+            ("older causes", f"are missed after {span(campaign.max_age.seconds)}"),
+            ("waits", f"for a connector for {span(campaign.expire_after.seconds)} at most"),
+            ("paused", "yes" if campaign.paused else ""),
+            ("version", f"{campaign.version} of {moment(campaign.update_time)}"),
+        )
+    )
 
 
 @campaigns_app.command("versions")

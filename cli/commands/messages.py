@@ -13,7 +13,7 @@ from rich.text import Text
 from cli.clients import Clients, connect
 from cli.formats import as_dict, event_name, json_lines_of, moment, word
 from cli.pages import pages
-from cli.terminal import DEFAULT_HOME, HIDDEN, HomeOption, JsonOption, line, out, pairs, print_json, run
+from cli.terminal import DEFAULT_HOME, HIDDEN, HomeOption, JsonOption, facts, line, out, print_json, run
 from libs.errors import Invalid, NotFound, PermissionDenied, Unavailable
 from libs.rpc import error_from
 from tessera.profile.v1 import history_service_pb2 as history_pb
@@ -183,10 +183,7 @@ def show(
     if html:
         out.print(message.html, markup=False, soft_wrap=True)
         return
-    shown = pairs()
-    for name, value in _facts(message, cause):
-        shown.add_row(f"[bold]{name}[/bold]", Text(value))
-    out.print(shown)
+    out.print(facts(*_facts(message, cause)))
     if message.outcome == Outcome.OUTCOME_RENDERED and not message.to:
         out.print(HIDDEN)
     if message.text:
@@ -226,7 +223,7 @@ def _facts(message: Message, cause: HistoryEvent | None = None) -> list[tuple[st
         outcome += reason
     else:
         delivery += reason
-    facts = [
+    known = [
         ("message", message.message_id),
         ("outcome", outcome),
         ("delivery", delivery),
@@ -247,7 +244,7 @@ def _facts(message: Message, cause: HistoryEvent | None = None) -> list[tuple[st
         ),
         ("expires", "" if message.delivery_state == _NOTHING else moment(message.expire_time)),
     ]
-    return [(name, value) for name, value in facts if value and value != "unspecified"]
+    return [(name, value) for name, value in known if value and value != "unspecified"]
 
 
 def _at(what: str, name: str, number: int) -> str:

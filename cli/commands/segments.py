@@ -16,8 +16,8 @@ from cli.terminal import (
     JsonOption,
     YesOption,
     ask_before_deleting,
+    facts,
     out,
-    pairs,
     print_json,
     run,
     table,
@@ -134,18 +134,16 @@ def show_segment(
     if as_json:
         print_json(as_dict(segment))
         return
-    shown = pairs()
-    for name, value in (
-        ("segment", segment.segment_id),
-        ("name", segment.display_name),
-        ("rule", segment.expression),
-        ("people", f"{segment.member_count:,}"),
-        ("state", _state(segment.state)),
-        ("version", _version(segment.version, segment.update_time)),
-    ):
-        if value:
-            shown.add_row(f"[bold]{name}[/bold]", Text(value))
-    out.print(shown)
+    out.print(
+        facts(
+            ("segment", segment.segment_id),
+            ("name", segment.display_name),
+            ("rule", segment.expression),
+            ("people", f"{segment.member_count:,}"),
+            ("state", _state(segment.state)),
+            ("version", _version(segment.version, segment.update_time)),
+        )
+    )
 
 
 @segments_app.command("versions")
@@ -225,20 +223,18 @@ def show_trigger(
     if as_json:
         print_json(as_dict(trigger))
         return
-    shown = pairs()
     taken_back = "by an answer, where the message still waits" if trigger.withdraw_when_answered else ""
-    for name, value in (
-        ("trigger", trigger.trigger_id),
-        ("name", trigger.display_name),
-        ("fires", fires(trigger)),
-        ("only if", trigger.condition),
-        ("taken back", taken_back),
-        ("state", _state(trigger.state)),
-        ("version", _version(trigger.version, trigger.update_time)),
-    ):
-        if value:
-            shown.add_row(f"[bold]{name}[/bold]", Text(value))
-    out.print(shown)
+    out.print(
+        facts(
+            ("trigger", trigger.trigger_id),
+            ("name", trigger.display_name),
+            ("fires", fires(trigger)),
+            ("only if", trigger.condition),
+            ("taken back", taken_back),
+            ("state", _state(trigger.state)),
+            ("version", _version(trigger.version, trigger.update_time)),
+        )
+    )
 
 
 @triggers_app.command("versions")

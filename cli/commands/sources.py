@@ -22,8 +22,8 @@ from cli.terminal import (
     JsonOption,
     YesOption,
     ask_before_deleting,
+    facts,
     out,
-    pairs,
     print_json,
     run,
     table,
@@ -229,18 +229,19 @@ def _print_source(source: source_pb2.Source, as_json: bool) -> None:
     if as_json:
         print_json(_as_dict(source))
         return
-    shown = pairs()
-    for name, value in (
-        ("source", source.source_id),
-        ("name", source.display_name),
-        ("kind", _NAMES[source.kind]),
-        ("without consent", _words(source.default_consent)),
-        *(("key " + key.key_id, f"{key.write_key}  since {moment(key.create_time)}") for key in source.keys),
-        ("version", f"{source.version} of {moment(source.update_time)}"),
-    ):
-        if value:
-            shown.add_row(f"[bold]{name}[/bold]", Text(value))
-    out.print(shown)
+    out.print(
+        facts(
+            ("source", source.source_id),
+            ("name", source.display_name),
+            ("kind", _NAMES[source.kind]),
+            ("without consent", _words(source.default_consent)),
+            *(
+                ("key " + key.key_id, f"{key.write_key}  since {moment(key.create_time)}")
+                for key in source.keys
+            ),
+            ("version", f"{source.version} of {moment(source.update_time)}"),
+        )
+    )
 
 
 def _consent(texts: list[str]) -> dict[str, bool]:
