@@ -247,7 +247,7 @@ async def test_numbers_too_great_to_add_up_do_not_stop_a_partition() -> None:
     (series,) = (await streamed.state(ADA)).series.values()
 
     assert {"rich"} == (await streamed.state(ADA)).memberships.keys()
-    assert ([120.0], 6) == (series.sum, series.count)
+    assert ((120.0,), 6) == (series.sum, series.count)
 
 
 @pytest.mark.parametrize("totals", [[1, 1.0], [1.0, 1], [2**53 + 1, 2.0**53], [2.0**53, 2**53 + 1]])

@@ -140,7 +140,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
     count: int = 0
     """Of the older events; so are the rest, over those that had a number."""
     numbered: int = 0
-    sum: list[float] = msgspec.field(default_factory=list)
+    sum: tuple[float, ...] = ()
     """Doubles whose exact sum is the sum: the same whatever the order in which they were added."""
     least: float | None = None
     greatest: float | None = None
@@ -197,7 +197,7 @@ class SeriesState(msgspec.Struct, array_like=True, gc=False):
         self.count += old
         if numbers:
             self.numbered += len(numbers)
-            self.sum = exact_terms([*self.sum, *numbers])
+            self.sum = tuple(exact_terms([*self.sum, *numbers]))
             self.least = min(numbers if self.least is None else [self.least, *numbers])
             self.greatest = max(numbers if self.greatest is None else [self.greatest, *numbers])
         del self.times[: old * _TIME.size], self.ids[: old * _ID_BYTES], self.numbers[: old * _NUMBER.size]
