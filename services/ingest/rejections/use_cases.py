@@ -1,5 +1,6 @@
 """Keeps events that were not accepted, and shows them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -11,6 +12,8 @@ from services.ingest.rejections.ports import RejectionStore
 _MOST_FIELD: Final = 200
 _MOST_REASON: Final = 1_000
 _MOST_BODY: Final = 32_768
+# SDKs may send it in the body, and a body that is rejected need not be JSON.
+_WRITE_KEY: Final = re.compile(rb"""(["']write_?key["']\s*:\s*)"(?:[^"\\]|\\.)*"?""", re.IGNORECASE)
 
 
 class Rejections:
@@ -27,7 +30,7 @@ class Rejections:
                 one,
                 field=one.field.replace("\0", "\ufffd")[:_MOST_FIELD],
                 reason=one.reason.replace("\0", "\ufffd")[:_MOST_REASON],
-                body=one.body[:_MOST_BODY],
+                body=_WRITE_KEY.sub(rb'\1"***"', one.body)[:_MOST_BODY],
             )
             for one in rejected
         ]

@@ -68,7 +68,8 @@ async def test_a_single_call_that_is_no_json_is_kept_with_its_reason(ingest: Ing
     kept, _ = await ingest.rejections.page(1 << 62, 10, "")
 
     assert (400, "body") == (answer.status_code, answer.json()["field"])
-    assert [("shop", body)] == [(one.rejected.source_id, one.rejected.body) for one in kept]
+    without_key = b'{"writeKey":"***","messageId":"m","userId":NaN}'
+    assert [("shop", without_key)] == [(one.rejected.source_id, one.rejected.body) for one in kept]
 
 
 async def test_what_is_left_out_of_an_event_is_told_by_http_and_grpc(ingest: Ingest) -> None:

@@ -42,7 +42,9 @@ class RejectedEvent(_message.Message):
     reason: _builtins.str
     """What was wrong with it; at most 1,000 characters."""
     body: _builtins.bytes
-    """What was sent, as it came, JSON by HTTP and an `Event` by gRPC; at most the first 32 KB."""
+    """What was sent, as it came but for a write key in it, JSON by HTTP and an `Event` by gRPC; at most the
+    first 32 KB.
+    """
     @_builtins.property
     def received_time(self) -> _timestamp_pb2.Timestamp:
         """When it came."""

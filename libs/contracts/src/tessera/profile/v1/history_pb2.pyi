@@ -242,12 +242,15 @@ class HistoryTrait(_message.Message):
     VALUE_JSON_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    MAKER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The trait's name."""
     value_json: _builtins.bytes
     """Its value as JSON; empty where the trait was removed."""
     event_id: _builtins.bytes
     """The event that set it."""
+    maker: _builtins.str
+    """What made it, where it was not said by the event but worked out from many; empty for what was said."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was set, by the event that set it."""
@@ -259,10 +262,11 @@ class HistoryTrait(_message.Message):
         value_json: _builtins.bytes = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         event_id: _builtins.bytes = ...,
+        maker: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "name", b"name", "time", b"time", "value_json", b"value_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "maker", b"maker", "name", b"name", "time", b"time", "value_json", b"value_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

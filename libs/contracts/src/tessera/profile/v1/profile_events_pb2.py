@@ -28,7 +28,7 @@ from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_opt
 from tessera.profile.v1 import profile_pb2 as tessera_dot_profile_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/profile/v1/profile_events.proto\x12\x12tessera.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tessera/ingest/v1/ingest_events.proto\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/profile.proto\"\xb7\x03\n\x0eProfileUpdated\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\r\n\x05moved\x18\x03 \x01(\x08\x12\x0c\n\x04more\x18\x04 \x01(\x08\x12\x13\n\x0bmerged_into\x18\x05 \x01(\t\x12\x31\n\x06\x65vents\x18\n \x03(\x0b\x32!.tessera.ingest.v1.EventCollected\x12<\n\rtrait_changes\x18\x0b \x03(\x0b\x32\x1f.tessera.profile.v1.TraitChangeB\x04\xb0\xbb\x18\x01\x12:\n\x0f\x63onsent_changes\x18\x0c \x03(\x0b\x32!.tessera.profile.v1.ConsentChange\x12?\n\x11identifiers_added\x18\r \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x41\n\x13identifiers_removed\x18\x0e \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x1c\n\x14\x61\x62sorbed_profile_ids\x18\x0f \x03(\t\"q\n\x0bTraitChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\nvalue_json\x18\x02 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\x0c\"N\n\rConsentChange\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12,\n\x07\x63onsent\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Consent\"9\n\rClockAdvanced\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/profile/v1/profile_events.proto\x12\x12tessera.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%tessera/ingest/v1/ingest_events.proto\x1a tessera/options/v1/options.proto\x1a tessera/profile/v1/profile.proto\"\xb7\x03\n\x0eProfileUpdated\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\r\n\x05moved\x18\x03 \x01(\x08\x12\x0c\n\x04more\x18\x04 \x01(\x08\x12\x13\n\x0bmerged_into\x18\x05 \x01(\t\x12\x31\n\x06\x65vents\x18\n \x03(\x0b\x32!.tessera.ingest.v1.EventCollected\x12<\n\rtrait_changes\x18\x0b \x03(\x0b\x32\x1f.tessera.profile.v1.TraitChangeB\x04\xb0\xbb\x18\x01\x12:\n\x0f\x63onsent_changes\x18\x0c \x03(\x0b\x32!.tessera.profile.v1.ConsentChange\x12?\n\x11identifiers_added\x18\r \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x41\n\x13identifiers_removed\x18\x0e \x03(\x0b\x32\x1e.tessera.profile.v1.IdentifierB\x04\xb0\xbb\x18\x01\x12\x1c\n\x14\x61\x62sorbed_profile_ids\x18\x0f \x03(\t\"\x80\x01\n\x0bTraitChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\nvalue_json\x18\x02 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\x0c\x12\r\n\x05maker\x18\x05 \x01(\t\"N\n\rConsentChange\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12,\n\x07\x63onsent\x18\x02 \x01(\x0b\x32\x1b.tessera.profile.v1.Consent\"9\n\rClockAdvanced\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,10 +45,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAITCHANGE'].fields_by_name['value_json']._serialized_options = b'\260\273\030\001'
   _globals['_PROFILEUPDATED']._serialized_start=204
   _globals['_PROFILEUPDATED']._serialized_end=643
-  _globals['_TRAITCHANGE']._serialized_start=645
-  _globals['_TRAITCHANGE']._serialized_end=758
-  _globals['_CONSENTCHANGE']._serialized_start=760
-  _globals['_CONSENTCHANGE']._serialized_end=838
-  _globals['_CLOCKADVANCED']._serialized_start=840
-  _globals['_CLOCKADVANCED']._serialized_end=897
+  _globals['_TRAITCHANGE']._serialized_start=646
+  _globals['_TRAITCHANGE']._serialized_end=774
+  _globals['_CONSENTCHANGE']._serialized_start=776
+  _globals['_CONSENTCHANGE']._serialized_end=854
+  _globals['_CLOCKADVANCED']._serialized_start=856
+  _globals['_CLOCKADVANCED']._serialized_end=913
 # @@protoc_insertion_point(module_scope)

@@ -26,13 +26,17 @@ from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_opt
 from tessera.render.v1 import template_pb2 as tessera_dot_render_dot_v1_dot_template__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/render/v1/preview_service.proto\x12\x11tessera.render.v1\x1a tessera/options/v1/options.proto\x1a tessera/render/v1/template.proto\"]\n\x16PreviewTemplateRequest\x12-\n\x08template\x18\x01 \x01(\x0b\x32\x1b.tessera.render.v1.Template\x12\x14\n\x0c\x63ontext_json\x18\x02 \x01(\x0c\"\x8f\x01\n\x17PreviewTemplateResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpreheader\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x34\n\x08warnings\x18\x05 \x03(\x0b\x32\".tessera.render.v1.TemplateWarning\"\xce\x01\n\x17RenderForProfileRequest\x12\x15\n\x0btemplate_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\tH\x00\x12/\n\x08template\x18\x03 \x01(\x0b\x32\x1b.tessera.render.v1.TemplateH\x00\x12\x12\n\nprofile_id\x18\x04 \x01(\t\x12\x17\n\x0frecommendations\x18\x05 \x01(\x05\x12\x1d\n\x15\x65vent_properties_json\x18\x06 \x01(\x0c\x42\x08\n\x06source\"\xc4\x01\n\x18RenderForProfileResponse\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x17\n\tpreheader\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04html\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04text\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x05 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x34\n\x08warnings\x18\x06 \x03(\x0b\x32\".tessera.render.v1.TemplateWarning\"\xae\x01\n\x0fSendTestRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x12\n\nprofile_id\x18\x02 \x01(\t\x12\x10\n\x02to\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1d\n\x15\x65vent_properties_json\x18\x04 \x01(\x0c\x12-\n\x08template\x18\x05 \x01(\x0b\x32\x1b.tessera.render.v1.Template\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\\\n\x10SendTestResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x34\n\x08warnings\x18\x02 \x03(\x0b\x32\".tessera.render.v1.TemplateWarning2\xf0\x02\n\x0ePreviewService\x12y\n\x0fPreviewTemplate\x12).tessera.render.v1.PreviewTemplateRequest\x1a*.tessera.render.v1.PreviewTemplateResponse\"\x0f\xaa\xbb\x18\x0brender.read\x12|\n\x10RenderForProfile\x12*.tessera.render.v1.RenderForProfileRequest\x1a+.tessera.render.v1.RenderForProfileResponse\"\x0f\xaa\xbb\x18\x0brender.read\x12\x65\n\x08SendTest\x12\".tessera.render.v1.SendTestRequest\x1a#.tessera.render.v1.SendTestResponse\"\x10\xaa\xbb\x18\x0crender.writeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/render/v1/preview_service.proto\x12\x11tessera.render.v1\x1a tessera/options/v1/options.proto\x1a tessera/render/v1/template.proto\"c\n\x16PreviewTemplateRequest\x12-\n\x08template\x18\x01 \x01(\x0b\x32\x1b.tessera.render.v1.Template\x12\x1a\n\x0c\x63ontext_json\x18\x02 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\"\x8f\x01\n\x17PreviewTemplateResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpreheader\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x34\n\x08warnings\x18\x05 \x03(\x0b\x32\".tessera.render.v1.TemplateWarning\"\xd4\x01\n\x17RenderForProfileRequest\x12\x15\n\x0btemplate_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\tH\x00\x12/\n\x08template\x18\x03 \x01(\x0b\x32\x1b.tessera.render.v1.TemplateH\x00\x12\x12\n\nprofile_id\x18\x04 \x01(\t\x12\x17\n\x0frecommendations\x18\x05 \x01(\x05\x12#\n\x15\x65vent_properties_json\x18\x06 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x42\x08\n\x06source\"\xc4\x01\n\x18RenderForProfileResponse\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x17\n\tpreheader\x18\x02 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04html\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x12\n\x04text\x18\x04 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1a\n\x0c\x63ontext_json\x18\x05 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12\x34\n\x08warnings\x18\x06 \x03(\x0b\x32\".tessera.render.v1.TemplateWarning\"\xb4\x01\n\x0fSendTestRequest\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x12\n\nprofile_id\x18\x02 \x01(\t\x12\x10\n\x02to\x18\x03 \x01(\tB\x04\xb0\xbb\x18\x01\x12#\n\x15\x65vent_properties_json\x18\x04 \x01(\x0c\x42\x04\xb0\xbb\x18\x01\x12-\n\x08template\x18\x05 \x01(\x0b\x32\x1b.tessera.render.v1.Template\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\\\n\x10SendTestResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x34\n\x08warnings\x18\x02 \x03(\x0b\x32\".tessera.render.v1.TemplateWarning2\xf0\x02\n\x0ePreviewService\x12y\n\x0fPreviewTemplate\x12).tessera.render.v1.PreviewTemplateRequest\x1a*.tessera.render.v1.PreviewTemplateResponse\"\x0f\xaa\xbb\x18\x0brender.read\x12|\n\x10RenderForProfile\x12*.tessera.render.v1.RenderForProfileRequest\x1a+.tessera.render.v1.RenderForProfileResponse\"\x0f\xaa\xbb\x18\x0brender.read\x12\x65\n\x08SendTest\x12\".tessera.render.v1.SendTestRequest\x1a#.tessera.render.v1.SendTestResponse\"\x10\xaa\xbb\x18\x0crender.writeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.render.v1.preview_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PREVIEWTEMPLATEREQUEST'].fields_by_name['context_json']._loaded_options = None
+  _globals['_PREVIEWTEMPLATEREQUEST'].fields_by_name['context_json']._serialized_options = b'\260\273\030\001'
+  _globals['_RENDERFORPROFILEREQUEST'].fields_by_name['event_properties_json']._loaded_options = None
+  _globals['_RENDERFORPROFILEREQUEST'].fields_by_name['event_properties_json']._serialized_options = b'\260\273\030\001'
   _globals['_RENDERFORPROFILERESPONSE'].fields_by_name['subject']._loaded_options = None
   _globals['_RENDERFORPROFILERESPONSE'].fields_by_name['subject']._serialized_options = b'\260\273\030\001'
   _globals['_RENDERFORPROFILERESPONSE'].fields_by_name['preheader']._loaded_options = None
@@ -45,6 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDERFORPROFILERESPONSE'].fields_by_name['context_json']._serialized_options = b'\260\273\030\001'
   _globals['_SENDTESTREQUEST'].fields_by_name['to']._loaded_options = None
   _globals['_SENDTESTREQUEST'].fields_by_name['to']._serialized_options = b'\260\273\030\001'
+  _globals['_SENDTESTREQUEST'].fields_by_name['event_properties_json']._loaded_options = None
+  _globals['_SENDTESTREQUEST'].fields_by_name['event_properties_json']._serialized_options = b'\260\273\030\001'
   _globals['_PREVIEWSERVICE'].methods_by_name['PreviewTemplate']._loaded_options = None
   _globals['_PREVIEWSERVICE'].methods_by_name['PreviewTemplate']._serialized_options = b'\252\273\030\013render.read'
   _globals['_PREVIEWSERVICE'].methods_by_name['RenderForProfile']._loaded_options = None
@@ -52,17 +58,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEWSERVICE'].methods_by_name['SendTest']._loaded_options = None
   _globals['_PREVIEWSERVICE'].methods_by_name['SendTest']._serialized_options = b'\252\273\030\014render.write'
   _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=130
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=223
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=226
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=369
-  _globals['_RENDERFORPROFILEREQUEST']._serialized_start=372
-  _globals['_RENDERFORPROFILEREQUEST']._serialized_end=578
-  _globals['_RENDERFORPROFILERESPONSE']._serialized_start=581
-  _globals['_RENDERFORPROFILERESPONSE']._serialized_end=777
-  _globals['_SENDTESTREQUEST']._serialized_start=780
-  _globals['_SENDTESTREQUEST']._serialized_end=954
-  _globals['_SENDTESTRESPONSE']._serialized_start=956
-  _globals['_SENDTESTRESPONSE']._serialized_end=1048
-  _globals['_PREVIEWSERVICE']._serialized_start=1051
-  _globals['_PREVIEWSERVICE']._serialized_end=1419
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=229
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=232
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=375
+  _globals['_RENDERFORPROFILEREQUEST']._serialized_start=378
+  _globals['_RENDERFORPROFILEREQUEST']._serialized_end=590
+  _globals['_RENDERFORPROFILERESPONSE']._serialized_start=593
+  _globals['_RENDERFORPROFILERESPONSE']._serialized_end=789
+  _globals['_SENDTESTREQUEST']._serialized_start=792
+  _globals['_SENDTESTREQUEST']._serialized_end=972
+  _globals['_SENDTESTRESPONSE']._serialized_start=974
+  _globals['_SENDTESTRESPONSE']._serialized_end=1066
+  _globals['_PREVIEWSERVICE']._serialized_start=1069
+  _globals['_PREVIEWSERVICE']._serialized_end=1437
 # @@protoc_insertion_point(module_scope)
