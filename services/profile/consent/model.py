@@ -27,7 +27,7 @@ MOST_CHOICES = 2 * MOST_PURPOSES
 # So many devices of a person are told apart, for each purpose.
 MOST_DEVICES = 20
 
-_SERVER, _BROWSERS = "", "browsers"
+_SERVER, _BROWSERS, _ADDRESSES = "", "browsers", "addresses"
 # Within this, ingest lets clocks be wrong: the order of arrival may be the true one.
 _SKEW = 300 * 1_000_000
 
@@ -67,7 +67,8 @@ class Choice(msgspec.Struct, array_like=True, gc=False):
     """All that is to be known of one purpose: what holds, and what decides on later statements."""
 
     refusals: dict[str, Statement] = msgspec.field(default_factory=dict)
-    """The last of each device that may take it back; that of all others under an empty name."""
+    """The last of each device that may take it back, that of all others under an empty name, and the last
+    that somebody else said of an address of the person's."""
     grants: dict[str, Statement] = msgspec.field(default_factory=dict)
     """The last of servers under an empty name, of each device, and of browsers that name none."""
 
@@ -81,6 +82,12 @@ class Choice(msgspec.Struct, array_like=True, gc=False):
         """The statement that decides."""
         standing = [said for key, said in self.refusals.items() if self._stands(key)]
         return max(standing or self.grants.values())
+
+    @property
+    def own_refusal(self) -> Statement | None:
+        """The person's own last refusal, undone or not; None where there is none."""
+        own = [said for key, said in self.refusals.items() if key != _ADDRESSES]
+        return max(own, default=None)
 
     def _stands(self, key: str) -> bool:
         refused = self.refusals[key]
@@ -116,7 +123,7 @@ def state(consent: dict[str, Choice], purpose: str, said: Said) -> str | None:
 def refuse(consent: dict[str, Choice], purpose: str, statement: Statement) -> str:
     """Let a refusal count that was said of one of the person's addresses."""
     place = _place(consent, purpose, granted=False) or ALL_OTHERS
-    _refuse(consent.setdefault(place, Choice()), _SERVER, statement)
+    _refuse(consent.setdefault(place, Choice()), _ADDRESSES, statement)
     return place
 
 

@@ -29,6 +29,9 @@ class People(Protocol):
     async def lock_more(self, profile_ids: Collection[str]) -> dict[str, Profile]:
         """Further profiles, locked; Contended where another batch holds one or has merged it away."""
 
+    async def find_shares(self, profile_ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        """The addresses that some have and that lead to others or nobody, each with who lives on as them."""
+
     async def find_refusals(self, refused: Collection[str], gained: Collection[str]) -> AddressFacts:
         """What is known of addresses that are refused, and of those that somebody came to have.
 

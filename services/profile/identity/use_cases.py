@@ -68,6 +68,10 @@ class Identities:
 
     async def _share_refusals(self, ledger: Ledger) -> None:
         """Let refusals count for everybody who has the address, whoever said so and whenever."""
+        ledger.refuse_joined()
+        refusing = ledger.refusing()
+        if refusing:
+            ledger.refuse_shared(await self._people.find_shares(refusing))
         gained = ledger.gained()
         refused = {address for address, _ in ledger.refusals}
         if not gained and not refused:

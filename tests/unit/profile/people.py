@@ -71,6 +71,9 @@ class MemoryPeople:
     async def lock_more(self, profile_ids: Collection[str]) -> dict[str, Profile]:
         return {profile_id: _decode(self._states[profile_id]) for profile_id in profile_ids}
 
+    async def find_shares(self, profile_ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        return [(address, self._living(id_)) for address, id_ in self._shares if id_ in profile_ids]
+
     async def find_refusals(self, refused: Collection[str], gained: Collection[str]) -> AddressFacts:
         owners = {(address, owner) for address in refused if (owner := self._owners.get(address))}
         shares = {(a, self._living(profile_id)) for a, profile_id in self._shares if a in refused}

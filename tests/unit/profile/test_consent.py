@@ -231,6 +231,63 @@ def test_a_complaint_reaches_who_has_the_address_as_a_trait_alone() -> None:
     assert [False, False] == [people.holder(f"u:{n}").consent[MAIL].granted for n in (1, 2)]
 
 
+def _at(minute: int, *identifiers: str, granted: bool | None = None) -> Event:
+    """Received when it happened; each at a minute of its own."""
+    consent = {} if granted is None else {MAIL: granted}
+    moment = NOW + minute * MINUTE
+    return event(*identifiers, number=minute, at=moment, received=moment, consent=consent)
+
+
+SHARED = {
+    "who refuses again after another's grant": [
+        _at(1, "u:1", "e:a@x.y", granted=False),
+        _at(20, "u:3", granted=True),
+        _at(30, "u:1", "e:a@x.y", granted=False),
+        _at(40, "u:3", "e:a@x.y"),
+    ],
+    "who refused before the address was theirs": [
+        _at(20, "u:1", granted=False),
+        _at(25, "u:1", "e:a@x.y"),
+        _at(26, "u:3", "e:a@x.y"),
+        _at(1, "u:3", granted=True),
+    ],
+    "who refused, opted in, and got the address then": [
+        _at(20, "u:1", granted=False),
+        _at(40, "u:1", granted=True),
+        _at(50, "u:1", "e:a@x.y"),
+        _at(1, "u:3", "e:a@x.y", granted=True),
+    ],
+    "who became somebody else on the way": [
+        _at(20, "a:1", granted=False),
+        _at(30, "u:1", "a:1"),
+        _at(40, "u:1", "e:a@x.y"),
+        _at(1, "u:3", "e:a@x.y", granted=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("events", SHARED.values(), ids=SHARED.keys())
+@pytest.mark.parametrize("together", [False, True])
+def test_a_refusal_reaches_who_shares_the_address_in_any_order_of_arrival(
+    events: list[Event], together: bool
+) -> None:
+    for order in itertools.permutations(events):
+        people = MemoryPeople()
+        for batch in [order] if together else [[one] for one in order]:
+            people.apply(*batch)
+
+        assert not people.holder("u:3").consent[MAIL].granted, [one.event_id[-1] for one in order]
+
+
+def test_what_came_by_an_address_goes_no_further_by_others() -> None:
+    people = MemoryPeople()
+    people.apply(_says(False, "u:1", "e:a@x.y"), event("u:2", "e:a@x.y"))
+    people.apply(event("u:2", "e:b@x.y"), event("u:3", "e:b@x.y"))
+
+    assert not people.holder("u:2").consent[MAIL].granted
+    assert MAIL not in people.holder("u:3").consent
+
+
 def test_an_unsubscribe_counts_for_the_persons_other_addresses() -> None:
     people = MemoryPeople()
     people.apply(event("u:1", "e:a@x.y"), event("u:1", "e:b@x.y"))

@@ -52,6 +52,7 @@ class Ledger:
         """Events that name nobody."""
         self.refusals: dict[tuple[str, str], Statement] = {}
         """What this batch refuses of addresses."""
+        self._stated: list[tuple[str, str, Statement]] = []
 
     def apply(self, event: Event) -> None:
         """Decide whose event it is, and let it change that profile."""
@@ -93,6 +94,33 @@ class Ledger:
             for address in gained_addresses(change):
                 found.setdefault(address, []).append(change)
         return found
+
+    def refusing(self) -> set[str]:
+        """Who has refused something in this batch, with the ids of those whom they have absorbed."""
+        profiles = [self._resolver.change_of(profile_id).profile for profile_id, _, _ in self._stated]
+        return {id_ for profile in profiles for id_ in (profile.profile_id, *profile.absorbed)}
+
+    def refuse_shared(self, shares: Iterable[tuple[str, str]]) -> None:
+        """Let what they refuse count for the addresses that they have, and that lead to others or nobody."""
+        addresses: dict[str, list[str]] = {}
+        for address, profile_id in shares:
+            living = self._resolver.change_of(profile_id).profile.profile_id
+            addresses.setdefault(living, []).append(address)
+        for profile_id, purpose, statement in self._stated:
+            living = self._resolver.change_of(profile_id).profile.profile_id
+            self._refuse(addresses.get(living, ()), purpose, statement)
+
+    def refuse_joined(self) -> None:
+        """Let what people refused count for the addresses that they have by now, also by merges."""
+        for change in self._resolver.living():
+            if change.absorbed:
+                self._stated += [(change.profile.profile_id, *said) for said in _own_refusals(change.profile)]
+        for profile_id, purpose, statement in self._stated:
+            self._refuse(addresses_of(self._resolver.change_of(profile_id).profile), purpose, statement)
+        for address, changes in self.gained().items():
+            for change in changes:
+                for purpose, statement in _own_refusals(change.profile):
+                    self._refuse([address], purpose, statement)
 
     def shares(self) -> list[tuple[str, str]]:
         """Who came to have an address that leads to nobody, or to somebody else."""
@@ -147,7 +175,10 @@ class Ledger:
             named = {i for i in event.identifiers if kind_of(i) in ADDRESSES}
             own = addresses_of(change.profile)
             # A banner that repeats itself says nothing new of the person's own addresses.
-            self._refuse(named - own if was_refused else named | own, purpose, said.statement)
+            is_repeated = was_refused and not event.trusted
+            self._refuse(named - own if is_repeated else named | own, purpose, said.statement)
+            if not is_repeated:
+                self._stated.append((change.profile.profile_id, purpose, said.statement))
 
     def _refuse(self, addresses: Iterable[str], purpose: str, statement: Statement) -> None:
         for address in addresses:
@@ -165,6 +196,12 @@ class Ledger:
 def _said(event: Event, granted: bool) -> Said:
     device = next((i for i in event.identifiers if kind_of(i) == ANONYMOUS_ID), "")
     return Said(granted, event.time, event.received, event.event_id, event.trusted, device)
+
+
+def _own_refusals(profile: Profile) -> list[tuple[str, Statement]]:
+    """What a person has refused by now, undone or not, that counts for their addresses."""
+    said = ((purpose, choice.own_refusal) for purpose, choice in profile.consent.items())
+    return [(purpose, refusal) for purpose, refusal in said if refusal and purpose not in OF_DEVICE]
 
 
 def _may_claim(profile: Profile, event: Event, name: str, value: bytes | None) -> bool:

@@ -162,6 +162,8 @@ class Change:
         known = self.profile.consent.get(purpose)
         before = None if known is None else known.granted
         place = consents.refuse(self.profile.consent, purpose, statement)
+        # Of several refusals the last one decides on a later grant, though the answer stays the same.
+        self.is_noted = True
         if place != purpose or before != self.profile.consent[place].granted:
             self.consent |= {place}
 

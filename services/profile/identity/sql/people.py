@@ -68,6 +68,11 @@ select case when is_refused then pg_advisory_xact_lock(hashtext('profile address
   else pg_advisory_xact_lock_shared(hashtext('profile address'), slot) end
 from unnest($1::int[], $2::bool[]) as s (slot, is_refused)
 """
+_SHARES = """
+select s.address, coalesce(p.merged_into, p.profile_id)::text
+from profile.shared_addresses as s join profile.profiles as p using (profile_id)
+where s.profile_id = any($1::uuid[])
+"""
 _HOLDERS = """
 select s.address, coalesce(p.merged_into, p.profile_id)::text
 from profile.shared_addresses as s join profile.profiles as p using (profile_id)
@@ -143,6 +148,10 @@ class SqlPeople:
         if len(found) < len(profile_ids):
             raise Contended("a profile was merged away while its address was refused")
         return found
+
+    async def find_shares(self, profile_ids: Collection[str]) -> Sequence[tuple[str, str]]:
+        rows = await self._connection.fetch(_SHARES, list(profile_ids))
+        return [(row[0], row[1]) for row in rows]
 
     async def find_refusals(self, refused: Collection[str], gained: Collection[str]) -> AddressFacts:
         slots = {_slot(address): False for address in gained} | {_slot(a): True for a in refused}
