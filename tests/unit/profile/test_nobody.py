@@ -66,6 +66,73 @@ def test_a_leftover_in_any_dress_is_one(word: str, around: str, upper: bool) -> 
     assert is_blocked_value(f"a:{around}{dressed}{around}")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("AnonymousUser", "guest_user", "not-logged-in", "Logged Out"),
+        *(
+            "[object Promise]",
+            "[object HTMLInputElement]",
+            "Optional.empty",
+            "<built-in function id>",
+            "function () {}",
+        ),
+        *("user_undefined", "cust:null", "id=null", "old-None", "nullnull", "&lt;null&gt;", "%2522null%2522"),
+        *(
+            "9774d56d682e549c",
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "02:00:00:00:00:00",
+            "F" * 32,
+            "0x0",
+            "٠٠٠",
+        ),
+        *(
+            "{contactfield=id}",
+            "%SUBSCRIBERID%",
+            "%1$s",
+            "[subscriber:email]",
+            "@[UserAttribute['uid']]",
+            "{1}",
+        ),
+        *("#NV", "#WERT!", "(Leer)", "unbekannt", "invité", "неизвестно", "匿名", "[Filtered]", "NaT"),
+    ],
+)
+def test_what_programs_print_and_people_export_where_there_is_no_id_names_nobody(value: str) -> None:
+    people = MemoryPeople()
+    people.apply(event(f"u:{value}", "e:1@x.y"), event(f"u:{value}", "e:2@x.y"))
+
+    assert [["e:1@x.y"], ["e:2@x.y"]] == people.groups()
+
+
+@pytest.mark.parametrize("phone", ["+10000000000", "+491111111111", "+1234567890"])
+def test_a_number_that_is_typed_where_one_is_asked_for_joins_nobody(phone: str) -> None:
+    people = MemoryPeople()
+    people.apply(event("e:1@x.y", f"p:{phone}"), event("e:2@x.y", f"p:{phone}"))
+
+    assert [["e:1@x.y"], ["e:2@x.y"]] == people.groups()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("ada", "user_1", "11111111", "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}", "nora.none", "guest-4711"),
+        *(
+            "new-york",
+            "client-ada",
+            "f00",
+            "fffff",
+            "functionality",
+            "empty-nest",
+            "optional-7",
+            "00017",
+            "O'Neil",
+        ),
+    ],
+)
+def test_what_only_looks_a_little_like_nothing_is_somebody(value: str) -> None:
+    assert not is_blocked_value(f"u:{value}")
+
+
 @pytest.mark.parametrize("address", ["null@null.com", "undefined@undefined.org", "none@null.co"])
 def test_nothing_glued_to_nothing_is_no_address(address: str) -> None:
     assert is_blocked_value(f"e:{address}")
