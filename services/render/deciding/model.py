@@ -134,18 +134,28 @@ def _properties_of(event: bytes) -> Any:
 
 
 def products_in(event: bytes) -> list[str]:
-    """The ids of the products that an event is about: those of its own, and those in its lists."""
+    """The ids of the products that an event is about, wherever in it they stand; its own come first."""
     try:
-        found = _properties_of(event)
+        level: list[object] = [_properties_of(event)]
     except Malformed:
         return []
-    if not isinstance(found, dict):
-        return []
-    lists = (value for value in found.values() if isinstance(value, list))
-    items = [found, *(value for value in found.values() if isinstance(value, dict)), *chain(*lists)]
-    named = (item.get("product_id") for item in items if isinstance(item, dict))
-    ids = (str(value) for value in named if isinstance(value, str | int) and not isinstance(value, bool))
-    return [one for one in dict.fromkeys(ids) if 0 < len(one) <= _MOST_PRODUCT_ID][:_MOST_PRODUCTS]
+    found: dict[str, None] = {}
+    # By levels rather than by recursion: an event may be nested as deeply as JSON can.
+    while level and len(found) < _MOST_PRODUCTS:
+        objects = [value for value in level if isinstance(value, dict)]
+        named = (value for item in objects for value in (item.get("product_id"), item.get("product_ids")))
+        ids = chain.from_iterable(value if isinstance(value, list) else [value] for value in named)
+        found |= dict.fromkeys(one for one in map(_product_id, ids) if 0 < len(one) <= _MOST_PRODUCT_ID)
+        lists = (value for value in level if isinstance(value, list))
+        level = list(chain(chain.from_iterable(lists), *(item.values() for item in objects)))
+    return list(found)[:_MOST_PRODUCTS]
+
+
+def _product_id(value: object) -> str:
+    """A number counts as its digits, also where somebody's program wrote 12.0; empty where it names none."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def hash_of(context: bytes) -> bytes:

@@ -41,6 +41,7 @@ CAMPAIGN = Campaign(
     paused=False,
 )
 CAUSE = Cause("p", 1, Start.TRIGGER, "cart", b"cause", NOW, b"")
+WRONG_IDS: list[Any] = [True, None, 1.5, {}, "", "x" * 256]
 PERSON = Person("p", 1, {"email": "Ada@Example.com "}, {"email_marketing": True}, ["old@example.com"])
 
 
@@ -189,3 +190,48 @@ def test_a_context_holds_what_templates_use() -> None:
         "campaign": {"id": "cart", "name": "Your cart"},
         "unsubscribe_url": "https://x.example/u",
     } == orjson.loads(model.context_of(ingredients))
+
+
+@pytest.mark.parametrize(
+    ("properties", "products"),
+    [
+        ({"product_id": "a", "products": [{"product_id": "b"}, {"product_id": 7}]}, ["a", "b", "7"]),
+        ({"order": {"products": [{"product_id": "a"}]}}, ["a"]),
+        ({"checkout": {"line_items": [{"product_id": "a"}]}}, ["a"]),
+        ({"products": [{"product": {"product_id": "a"}}]}, ["a"]),
+        ({"product_ids": ["a", 2], "lists": [[{"product_id": "b"}]]}, ["a", "2", "b"]),
+        ({"product_id": 12.0}, ["12"]),
+        ({"products": [{"product_id": wrong} for wrong in WRONG_IDS]}, []),
+        ([{"product_id": "a"}], ["a"]),
+        ("a", []),
+    ],
+)
+def test_what_a_mail_is_about_is_found_wherever_in_the_event_it_stands(
+    properties: Any, products: list[str]
+) -> None:
+    assert products == model.products_in(orjson.dumps(properties))
+
+
+def test_an_event_of_any_depth_and_size_names_products_up_to_a_limit() -> None:
+    deep = b'{"a":' * 200 + b'{"product_id":"a"}' + b"}" * 200
+    wide = orjson.dumps({"product_ids": list(range(2000))})
+
+    assert ["a"] == model.products_in(deep)
+    assert 500 == len(model.products_in(wide))
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        *("e\u0301", "\U0001f44d\U0001f3fd", "\U0001f468\u200d\U0001f469\u200d\U0001f467"),
+        *("\U0001f1e9\U0001f1ea", "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"),
+        *("\u0928\u093f", "\u1100\u1161\u11a8"),
+    ],
+)
+def test_a_long_subject_ends_between_characters_and_not_within_one(character: str) -> None:
+    for before in range(900 - len(character) + 1, 900):
+        subject = finished(dict.fromkeys(PARTS, "x" * before + character * 2))["subject"]
+
+        assert subject == "x" * before
+    flags = finished(dict.fromkeys(PARTS, "x" + "\U0001f1e9\U0001f1ea" * 500))["subject"]
+    assert len(flags) == 899

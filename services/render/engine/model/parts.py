@@ -105,14 +105,31 @@ def _in_a_line(character: str) -> str:
     return " " if category in ("Cc", "Cs") or character in _LINE_ENDS else character
 
 
+# What belongs to the character before it: marks; joiners and tags; colours of skin; Korean vowels and ends.
+_MARKS = frozenset({"Mn", "Me", "Mc"})
+_ADDED = re.compile("[\u200c\u200d\u1160-\u11ff\ud7b0-\ud7fb\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+# Two letters of this kind are one flag.
+_FLAG_LETTERS = re.compile("[\U0001f1e6-\U0001f1ff]*$")
+
+
 def _shortened(text: str) -> str:
     """At most 900 characters, not ending in the middle of one that is written with several."""
     if len(text) <= _MOST_LINE:
         return text
     end = _MOST_LINE
-    while end and (unicodedata.category(text[end]) in ("Mn", "Me") or "\u200d" in text[end - 1 : end + 1]):
+    while end and _is_within(text, end):
         end -= 1
     return text[: end or _MOST_LINE].rstrip()
+
+
+def _is_within(text: str, at: int) -> bool:
+    after = text[at]
+    if unicodedata.category(after) in _MARKS or _ADDED.match(after) or text[at - 1] == "\u200d":
+        return True
+    if not "\U0001f1e6" <= after <= "\U0001f1ff":
+        return False
+    letters = _FLAG_LETTERS.search(text[:at])
+    return letters is not None and len(letters[0]) % 2 == 1
 
 
 def _without_gaps(text: str) -> str:
