@@ -1,5 +1,6 @@
 """Templates over the world's values: numbers as texts, nothing, lists with holes. The mail goes out."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -28,6 +29,19 @@ def filled(source: str, context: Any, part: str = "text") -> str:
         ("1 299,5 €", "€1,299.50"),
         ("$1,299", "€1,299.00"),
         ("USD 12", "€12.00"),
+        ("1,299.500", "€1,299.50"),
+        ("1.299,500", "€1,299.50"),
+        ("1,000.000", "€1,000.00"),
+        ("1.299.500", "€1,299,500.00"),
+        ("0,500", "€0.50"),
+        ("1\u2019299.50", "€1,299.50"),
+        ("12,34,567.00", "€1,234,567.00"),
+        ("R$ 1.299,00", "€1,299.00"),
+        ("US$ 12", "€12.00"),
+        ("12 US$", "€12.00"),
+        ("1,299,5", "1,299,5"),
+        ("1,299 500", "1,299 500"),
+        ("1e400", "1e400"),
         ("-3.5", "-€3.50"),
         (1299, "€1,299.00"),
         (1299.0, "€1,299.00"),
@@ -86,10 +100,65 @@ def test_null_into_date_shows_nothing_that_is_no_date(value: Any, part: str) -> 
         (1769860800000, "31.01.2026"),
         ("soon", "soon"),
         (10**22, str(10**22)),
+        ("01.02.2024", "01.02.2024"),
+        ("1.2.2024", "01.02.2024"),
+        ("2024-01-31", "31.01.2024"),
+        ("2024-01-31 23:30:00.123456789 +0530", "31.01.2024"),
+        ("2024/01/31", "31.01.2024"),
+        ("20240131", "31.01.2024"),
+        (20240131, "31.01.2024"),
+        ("20240131T120000Z", "31.01.2024"),
+        ("20240131120000", "31.01.2024"),
+        ("Wed, 31 Jan 2024 12:00:00 +0100", "31.01.2024"),
+        ("Wed Jan 31 2024 12:00:00 GMT+0100 (Central European Standard Time)", "31.01.2024"),
+        ("January 31, 2024", "31.01.2024"),
+        ("31 January 2024", "31.01.2024"),
+        ("Jan 31st, 2024 at 6:30 pm", "31.01.2024"),
+        (3600, "01.01.1970"),
     ],
 )
 def test_a_date_comes_in_any_form_or_stays_as_it_is(value: Any, shown: str) -> None:
     assert shown == filled("{{ event.at | date: '%d.%m.%Y' }}", {"event": {"at": value}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "12.50",
+            "Sat",
+            "March",
+            "6pm",
+            "12:00",
+            "1,5",
+            "10-12",
+            "2-3",
+            "1.2.3",
+            "2024",
+            "3600",
+            "99999999",
+        ),
+        *("01/02/2024", "2024-02-30", "2024-13-01", "2024-01-31T25:00", "31 January", "31 Foo 2024"),
+        *("1" * 5000, "31.01.24", "2024-01-31T12:00:00+99:00"),
+    ],
+)
+def test_what_lacks_a_day_a_month_or_a_year_is_no_date_and_stays_as_it_is(value: str) -> None:
+    assert value == filled("{{ event.at | date: '%d.%m.%Y' }}", {"event": {"at": value}})
+
+
+@pytest.mark.parametrize("value", [3600, "1970-01-01T01:00:00", "1970-01-01T02:00+01:00"])
+def test_a_time_without_a_zone_is_utc_wherever_the_service_runs(
+    value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        shown = filled("{{ event.at | date: '%s %%s' }}", {"event": {"at": value}})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert "3600 %s" == shown
 
 
 @pytest.mark.parametrize(
@@ -160,11 +229,24 @@ def test_a_loop_s_limit_that_is_not_known_is_none_and_one_of_0_is_0() -> None:
     assert ["123", "", "", "12", "12"] == [filled(source, {"event": {"n": n}}) for n in (None, 0, -1, 2, "2")]
 
 
+@pytest.mark.parametrize("columns", [None, [], [1], {}, "x", True, "2", 2.9, -1, 0])
+def test_no_number_of_columns_makes_a_table_fail(columns: Any) -> None:
+    source = "{% tablerow i in (1..3) cols: event.n %}{{ i }}{% endtablerow %}"
+    rows = filled(source, {"event": {"n": columns}}).count("</tr>")
+
+    assert rows == (2 if columns in ("2", 2.9) else 1)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("{{ 0.1 | plus: 0.2 }}", "0.3"),
-        ("{{ 2.5 | round }} {{ 1.005 | round: 2 }} {{ 1234 | round: -2 }}", "3 1.01 1234"),
+        ("{{ 2.5 | round }} {{ 1.005 | round: 2 }} {{ 1234 | round: -2 }}", "3 1.01 1200"),
+        (
+            "{{ 1250 | round: -2 }} {{ -1250 | round: -2 }} {{ 1249.9 | round: -2 }} {{ 7 | round: -2 }}",
+            "1300 -1300 1200 0",
+        ),
+        ("{{ -0.04 | round: 1 }} {{ 0.0 | times: -1 }} {{ -0.4 | round }}", "0.0 0.0 0"),
         ("{{ 7 | divided_by: 2 }} {{ 7.0 | divided_by: 2 }} {{ -7 | modulo: 3 }}", "3 3.5 2"),
         ("[{{ 1 | divided_by: 0 }}{{ 1 | modulo: 0 }}{{ 1.5 | divided_by: 0 }}]", "[]"),
         ("{{ '1,5' | ceil }} {{ '-1.5' | floor }} {{ '2' | at_least: '10' }}", "2 -2 10"),

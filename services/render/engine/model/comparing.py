@@ -11,7 +11,7 @@ from liquid import Markup
 from liquid.builtin import output
 from liquid.builtin.expressions import logical, loop
 from liquid.builtin.expressions.primitive import Blank, Empty
-from liquid.builtin.tags import case_tag, cycle_tag
+from liquid.builtin.tags import case_tag, cycle_tag, tablerow_tag
 
 from services.render.engine.model.values import is_nothing, number_of, text_of
 
@@ -75,6 +75,11 @@ def _count(self: object, value: object, *, token: object) -> int | None:
     return None if number is None else max(0, int(number))
 
 
+def _columns(self: object, value: object) -> int:
+    """How many stand in a row; 0, which is all of them, where it is not known."""
+    return int(number_of(value) or 0)
+
+
 def _slice(
     self: Any,
     items: Iterator[object],
@@ -103,6 +108,7 @@ _OURS: tuple[tuple[Any, str, Any], ...] = (
     (cycle_tag, "to_liquid_string", _shown),
     (loop.LoopExpression, "_to_int", _count),
     (loop.LoopExpression, "_slice", _slice),
+    (tablerow_tag.TablerowNode, "_int_or_zero", _columns),
 )
 
 

@@ -7,7 +7,7 @@ all the same. What the template itself does wrong, such as a filter without its 
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from functools import wraps
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from liquid.builtin.expressions.arguments import KeywordArgument, PositionalArgument
 from liquid.exceptions import FilterArgumentError, LiquidError
 
+from services.render.engine.model.times import moment_of
 from services.render.engine.model.values import (
     Number,
     field_of,
@@ -36,9 +37,6 @@ _TEXT_FILTERS = (
     *("base64_url_safe_encode", "base64_url_safe_decode"),
 )
 _MOST_MONEY_DIGITS = 15
-# Seconds of the year 5138: what is more are milliseconds, as JavaScript counts.
-_MOST_SECONDS = 100_000_000_000
-_COUNT_OF_TIME = re.compile(r"\s*([0-9]{9,})\s*")
 # What a value may do to a filter; what only the template can do is told apart by the filter's signature.
 _FAILURES = (LiquidError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
@@ -211,13 +209,15 @@ def _bound(choose: Callable[[Number, Number], Number]) -> Filter:
 
 def _round(left: object, digits: object = None) -> Number | None:
     """Halves go up, as in shops, not to the even neighbour."""
-    number, places = number_of(left), number_of(digits)
-    if number is None or isinstance(number, int):
+    number, wanted = number_of(left), number_of(digits)
+    places = int(max(-30, min(wanted or 0, 30)))
+    if number is None or (isinstance(number, int) and places >= 0):
         return number
-    rounded = _decimal(number).quantize(
-        Decimal(1).scaleb(-int(max(-30, min(places or 0, 30)))), ROUND_HALF_UP
-    )
-    return float(rounded) if places is not None and places > 0 else int(rounded)
+    if isinstance(number, int):
+        unit = int(10**-places)
+        return (abs(number) + unit // 2) // unit * (unit if number > 0 else -unit)
+    rounded = _decimal(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return float(rounded) if places > 0 else int(rounded)
 
 
 def _sum(left: object, name: object = None) -> Number:
@@ -318,26 +318,20 @@ def _date_by(liquid: Filter) -> Filter:
     def call(value: object, form: object, **named: Any) -> Any:
         if is_nothing(value) or isinstance(value, bool) or (isinstance(value, str) and not value.strip()):
             return None
-        if not isinstance(value, str | int | float | date):
+        if not isinstance(value, str | int | float):
             return None
-        if is_nothing(form) or not text_of(form):
+        moment = moment_of(value)
+        if moment is None or is_nothing(form) or not text_of(form):
             return value
         try:
-            return liquid(_moment_of(value), text_of(form), **named)
+            return liquid(moment, _with_count(text_of(form), moment), **named)
         except _FAILURES:
             return value
 
     return call
 
 
-def _moment_of(value: str | Number | date) -> object:
-    """The time that a number of seconds or milliseconds stands for; all else as it is."""
-    if isinstance(value, str):
-        digits = _COUNT_OF_TIME.fullmatch(value)
-        if digits is None:
-            return value
-        value = int(digits[1])
-    if not isinstance(value, int | float):
-        return value
-    seconds = float(value)
-    return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _MOST_SECONDS else seconds, UTC)
+def _with_count(form: str, moment: datetime) -> str:
+    """`%s` as the seconds since 1970: the library would count them in the machine's own zone."""
+    count = str(int(moment.timestamp()))
+    return type(form)(re.sub("(%%)|%s", lambda found: found[1] or count, form))

@@ -6,7 +6,7 @@ A value that is not known is shown as nothing: never as 0, None, or what Python 
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import msgspec
 from liquid import Markup
@@ -14,10 +14,16 @@ from liquid.undefined import is_undefined
 
 Number = int | float
 
-_GROUPED = re.compile(r"[0-9]{1,3}(?:[,.' \u00a0\u202f\u2009][0-9]{3})+")
-_FRACTION = re.compile(r"(.*)[.,]([0-9]+)")
+# Thousands stand between marks of one kind, and begin with no 0: "0,500" is a half. India has pairs, too.
+_GROUPED = re.compile(
+    r"[1-9][0-9]{0,2}([,.'\u2019 \u00a0\u202f\u2009])[0-9]{3}(?:\1[0-9]{3})*"
+    r"|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}"
+)
+_FRACTION = re.compile(r"(.*)([.,])([0-9]+)")
 _PLAIN = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?|\.[0-9]+")
 _CODE = re.compile(r"[A-Z]{3} ?(?=[0-9.,+-])|(?<=[0-9]) ?[A-Z]{3}")
+# The letters before a currency's sign: "US$", "R$".
+_SIGN = re.compile(r"[A-Z]{0,3}\$")
 _MOST_DIGITS = 4000
 
 
@@ -41,18 +47,16 @@ def number_of(value: object) -> Number | None:
 
 
 def _number_in(text: str) -> Number | None:
-    bare = "".join(c for c in text.strip() if unicodedata.category(c) != "Sc").strip()
-    bare = _CODE.sub("", bare, count=1).strip()
+    signs = "".join("$" if unicodedata.category(c) == "Sc" else c for c in text)
+    bare = _CODE.sub("", _SIGN.sub("", signs).strip(), count=1).strip()
     sign = -1 if bare[:1] in "-\u2212" and bare else 1
     digits = _normal(bare.lstrip("+-\u2212").strip())
     if not _PLAIN.fullmatch(digits):
         return None
     if digits.isdigit():
         return sign * int(digits)
-    try:
-        return sign * float(Decimal(digits))
-    except (InvalidOperation, OverflowError):
-        return None
+    number = float(digits)
+    return sign * number if number - number == 0 else None
 
 
 def _normal(digits: str) -> str:
@@ -64,8 +68,8 @@ def _normal(digits: str) -> str:
     split = _FRACTION.fullmatch(digits)
     if split is None:
         return digits
-    whole, fraction = split[1], split[2]
-    if whole.isdigit() or _GROUPED.fullmatch(whole):
+    whole, mark, fraction = split.groups()
+    if whole.isdigit() or (_GROUPED.fullmatch(whole) and mark not in whole):
         return f"{re.sub(r'[^0-9]', '', whole)}.{fraction}"
     return digits
 
@@ -100,10 +104,10 @@ def integer_text(value: int) -> str:
 
 
 def _digits_of(value: float) -> str:
-    """Without an exponent."""
+    """Without an exponent, and without the sign of a 0."""
     if value - value != 0:
         return ""
-    text = repr(value)
+    text = repr(value or 0.0)
     return format(Decimal(text), "f") if "e" in text else text
 
 
