@@ -26,7 +26,9 @@ _INVISIBLE: Final = re.compile(
 # Controls, surrogates, private use, and the blank that is no space.
 _UNSPEAKABLE: Final = re.compile("[\x80-\x9f\ud800-\udfff\ue000-\uf8ff\u2800\U000f0000-\U0010ffff]")
 _UPPER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_PHONE_NOISE: Final = re.compile(r"[\s().\-/]")
+# The hyphens and dashes that programs for texts put in the place of `-`, too.
+_PHONE_NOISE: Final = re.compile(r"[\s().\-/\u2010-\u2015\u2212]")
+_TEL: Final = re.compile(r"\Atel:\s*", re.IGNORECASE)
 _TRUNK: Final = re.compile(r"\(\s*0\s*\)")
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -82,6 +84,8 @@ def normal_phone(value: str) -> str | None:
     """
     text = value if value.isascii() else _INVISIBLE.sub("", value)
     text = text.strip()
+    if text[:1] in ("t", "T"):
+        text = _TEL.sub("", text)
     if text.startswith(("+", "00")):
         # `+49 (0)30 …`: the zero is for those who call from inside the country.
         text = _TRUNK.sub("", text)

@@ -194,6 +194,12 @@ def test_the_normal_form_of_an_email_address(text: str, normal: str | None) -> N
         ("+0123456789", None),
         ("+1", None),
         ("+49 30 x", None),
+        ("+49\u201030\u2011123\u2013456", "+4930123456"),
+        ("+49\u201230\u2014123\u2015456\u22127", "+49301234567"),
+        ("tel:+49-30-123456", "+4930123456"),
+        ("Tel: 0049 (0)30 123456", "+4930123456"),
+        ("hotel:+4930123456", None),
+        ("tel:tel:+4930123456", None),
     ],
 )
 def test_the_normal_form_of_a_phone_number(text: str, normal: str | None) -> None:
