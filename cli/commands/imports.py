@@ -63,8 +63,8 @@ def import_file(
     encoding: Annotated[
         str,
         typer.Option(
-            help="What the file's text is encoded in, such as cp1252. Unless said: UTF-8, or what a mark at "
-            "its beginning tells.",
+            help="What the file's text is encoded in, such as cp1252. Unless said: UTF-8. What a mark at "
+            "its beginning tells goes before.",
             show_default=False,
         ),
     ] = "",

@@ -5,6 +5,7 @@ not. Only a column that `--type` names becomes a number or a boolean, and what d
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,9 +36,14 @@ _YES = frozenset({"true", "yes", "1"})
 _NO = frozenset({"false", "no", "0"})
 # Names of columns that hold, in some shop system or other, what a person allows.
 _LIKE_CONSENT = re.compile(
-    r"consent|opt.?(in|out)|subscri|newsletter|marketing|permission|gdpr|dsgvo|einwillig|abonn|abgemeldet"
-    r"|suppress|black.?list|block.?list|do.?not|^dnc$|bounce|complain|spam"
+    r"consen[ts]|opt(ed)?.?(in|out)|subscri|unsub|newsletter|marketing|permission|gdpr|rgpd|dsgvo|suppress"
+    r"|black.?list|block.?list|do.?not|^dn[cde]$|bounce|complain|spam"
+    r"|(?<![a-z])(accept|allow|may|can|ok|no|never|stop|receive|want)(s|ed)?[\W_]?(to)?[\W_]?"
+    r"((e.?)?mail|sms|contact|track|call)|mail[\W_]?(ok|allowed|permitted|erlaubt)"
+    r"|einwillig|zustimm|widerruf|widerspr|abgemeldet|abbestell|(?<![a-z])werb(ung|e(?!r))"
+    r"|(mail|kontakt).?sperre|abonn|desinscri|(?<![a-z])baja(?![a-z])|afgemeld|uitgeschreven|toestemming|samty[ck]k?e|zgod"
 )
+_HUMP = re.compile("(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +188,19 @@ def _check_named(option: str, names: Iterable[str], columns: Sequence[str]) -> N
 
 def _check_consent(left_out: Iterable[str]) -> None:
     for name in left_out:
-        if _LIKE_CONSENT.search(name.lower()):
+        if _LIKE_CONSENT.search(_plain(name)) or _LIKE_CONSENT.search(_plain(_HUMP.sub("_", name))):
             raise Invalid(
                 "--map",
                 f"the column {name!r} seems to say what people allow, and would be left out: take it with "
                 f"--map 'consent.email_marketing={name}' (yes grants, no refuses) or --map "
                 f"'refusal.email_marketing={name}' (yes refuses), or leave it out with --ignore '{name}'",
             )
+
+
+def _plain(name: str) -> str:
+    """Without case and accents: `Désinscrit` is `desinscrit`, however the accent is written."""
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).lower()
 
 
 def _check_grants(targets: Iterable[str]) -> None:

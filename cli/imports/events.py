@@ -12,12 +12,14 @@ import orjson
 from cli.imports.columns import Asked, Mapped, mapping
 from cli.imports.csv_rows import delimiter_of, rows
 from cli.imports.files import TextLine, open_file, text_lines
-from libs.errors import Invalid
+from libs.errors import Invalid, Malformed
 from libs.tracking.calls import decode_file_call
 from libs.tracking.contract import event_of
 from tessera.ingest.v1.event_pb2 import Event
 
 _EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+# How Excel writes a number of more than eleven digits: many ids become one.
+_ROUNDED = re.compile(r"-?[0-9]([.,][0-9]+)?[eE]\+[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def _json_line(line: TextLine, name: str) -> Line:
     raw = line.text.strip().encode(errors="surrogatepass")
     try:
         call = decode_file_call(raw)
-        return Line(line.number, event_of(call, _message_id(name, line.number, raw)))
+        return Line(line.number, _checked(event_of(call, _message_id(name, line.number, raw))))
     except Invalid as error:
         return Line(line.number, None, error.message)
 
@@ -78,7 +80,7 @@ class Table:
         call = self.mapped.call(values)
         read = decode_file_call(orjson.dumps(call))
         read.consent = call.get("consent", {})
-        return event_of(read, _message_id(name, number, orjson.dumps(values)))
+        return _checked(event_of(read, _message_id(name, number, orjson.dumps(values))))
 
 
 def open_table(
@@ -114,6 +116,33 @@ def _first_with_text(lines: Iterator[TextLine]) -> TextLine:
         if line.problem or line.text.strip():
             return line
     raise Invalid("FILE", "is empty: its first line names the columns")
+
+
+def _checked(event: Event) -> Event:
+    """An event that the server can read; Invalid names what it can't, or what is no id any more."""
+    for name, text in (
+        ("userId", event.user_id),
+        ("anonymousId", event.anonymous_id),
+        ("previousId", event.previous_id),
+        ("groupId", event.group_id),
+        ("messageId", event.message_id),
+    ):
+        if "+" in text and _ROUNDED.fullmatch(text.strip()):
+            raise Invalid(
+                name,
+                f"{text} is a number that a spreadsheet has rounded: other ids look the same. "
+                "Export the column of ids as text",
+            )
+    for name, raw in (
+        ("properties", event.properties_json),
+        ("traits", event.traits_json),
+        ("context", event.context_json),
+    ):
+        try:
+            orjson.loads(raw or b"{}")
+        except orjson.JSONDecodeError as error:
+            raise Malformed(name, f"is not valid JSON: {error}") from None
+    return event
 
 
 def _message_id(name: str, number: int, raw: bytes) -> str:

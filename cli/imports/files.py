@@ -5,6 +5,7 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _ENDS = "\r\n"
+_PACKED = (".gz", ".zst", ".zstd")
+_MARK = "\ufeff"
 # What Python makes of a byte that the encoding does not know, so that it can be found again.
 _UNKNOWN = re.compile("[\udc80-\udcff]")
 
@@ -47,14 +50,17 @@ def open_file(path: Path) -> Iterator[tuple[BinaryIO, IO[bytes]]]:
     """Open a file, and what it unpacks to: the first tells how far the reading is."""
     if not path.is_file():
         raise NotFound(f"there is no file {path}")
+    suffix = path.suffix.lower()
     with path.open("rb") as raw:
-        if path.suffix == ".gz":
-            yield raw, cast(IO[bytes], gzip.GzipFile(fileobj=raw))
-        elif path.suffix in (".zst", ".zstd"):
-            with zstd.ZstdFile(raw) as unpacked:
-                yield raw, cast(IO[bytes], unpacked)
-        else:
+        if suffix not in _PACKED:
             yield raw, raw
+            return
+        try:
+            with gzip.GzipFile(fileobj=raw) if suffix == ".gz" else zstd.ZstdFile(raw) as unpacked:
+                yield raw, cast(IO[bytes], unpacked)
+        # EOFError says that it was cut; to the command it would look like somebody who wants to end.
+        except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
+            raise Invalid("FILE", f"{path} is not a whole {suffix} file: {error}") from None
 
 
 def is_table(path: Path) -> bool:
@@ -65,21 +71,22 @@ def is_table(path: Path) -> bool:
 def text_lines(file: IO[bytes], encoding: str = "") -> Iterator[TextLine]:
     """The lines of a file, ended by LF, CRLF or CR.
 
-    Without an encoding the mark at its beginning tells, else it is UTF-8. A byte that the encoding does
+    The mark at its beginning tells the encoding, whatever is said: another would make a part of the first
+    name of it. Without either it is UTF-8. A byte that the encoding does
     not know costs its line alone; where characters have no fixed place in the bytes (UTF-16, UTF-32) it
     is Invalid, since nothing after it can be trusted.
     """
     start = io.BufferedReader(cast(io.RawIOBase, file)) if not hasattr(file, "peek") else file
-    chosen = encoding and _checked(encoding)
-    told = next((name for mark, name in _MARKS if start.peek(4).startswith(mark)), "")
-    if not chosen or codecs.lookup(chosen).name == "utf-8":
-        chosen = told or "utf-8"
+    said = encoding and _checked(encoding)
+    chosen = next((name for mark, name in _MARKS if start.peek(4).startswith(mark)), said or "utf-8")
     wide = chosen.startswith(("utf-16", "utf-32"))
     reader = io.TextIOWrapper(start, chosen, errors="strict" if wide else "surrogateescape", newline="")
     number = 0
     try:
         for number, line in enumerate(reader, 1):
-            yield TextLine(number, line.rstrip(_ENDS), _problem(line, chosen))
+            # Some programs put a mark before a file that has one.
+            text = line.lstrip(_MARK) if number == 1 else line
+            yield TextLine(number, text.rstrip(_ENDS), _problem(line, chosen))
     except UnicodeDecodeError as error:
         raise Invalid("FILE", f"line {number + 1} or one behind it is not {chosen}: {error.reason}") from None
     finally:

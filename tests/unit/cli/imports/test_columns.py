@@ -73,13 +73,24 @@ def test_csv_with_a_consent_column_is_taken() -> None:
 
 
 @pytest.mark.parametrize("name", ["newsletter", "E-Mail Opt-In", "consent", "Unsubscribed",
-                                  "accepts_marketing", "Einwilligung", "do_not_email"])  # fmt: skip
+                                  "accepts_marketing", "Einwilligung", "do_not_email",
+                                  "HasOptedOutOfEmail", "opted_out", "UNSUB_TIME", "accepts_email",
+                                  "allow_email", "acceptsSMS", "Widerruf", "Werbesperre", "Mailsperre",
+                                  "abbestellt", "d\u00e9sinscrit", "de\u0301sinscrit", "Fecha de baja",
+                                  "afgemeld", "Zustimmung", "rgpd", "no_email", "No E-Mail", "DNE",
+                                  "ok_to_mail", "email allowed"])  # fmt: skip
 def test_csv_with_a_consent_column_that_is_not_mapped_is_refused_and_told_what_to_do(name: str) -> None:
     with pytest.raises(Invalid, match=r"consent\.email_marketing") as refused:
         mapping(["userId", name])
 
     assert f"--ignore '{name}'" in refused.value.message
     assert [name] == mapping(["userId", name], Asked(ignored=[name])).unused
+
+
+@pytest.mark.parametrize("name", ["E-Mail", "Contact No", "MailingCity", "Gewerbe", "Geworben von",
+                                  "Allowance", "rebaja", "Werber", "status", "canal", "Notes"])  # fmt: skip
+def test_a_column_that_only_sounds_like_consent_stops_nothing(name: str) -> None:
+    assert [name] == mapping(["userId", name]).unused
 
 
 @pytest.mark.parametrize("text", ["ja", "nein", "wahr", "x", "maybe", "2"])

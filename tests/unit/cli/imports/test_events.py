@@ -145,3 +145,54 @@ def test_a_row_keeps_its_id_when_another_is_mended(tmp_path: Path) -> None:
     assert {3} == before.keys()
     assert {2, 3} == after.keys()
     assert before[3] == after[3]
+
+
+@pytest.mark.parametrize(
+    "number", [b"1e400", b"-1e999999999", b"9" * 400], ids=["e400", "e999999999", "digits"]
+)
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        (b'{"userId":"1","traits":{"n":%b}}', "traits"),
+        (b'{"userId":"1","event":"Order","properties":{"a":[%b]}}', "properties"),
+        (b'{"userId":"1","event":"Order","context":{"traits":{"n":%b}}}', "context"),
+    ],
+)
+def test_a_number_that_nothing_can_hold_costs_its_line_alone(number: bytes, line: bytes, field: str) -> None:
+    bad, good = json_lines(io.BytesIO(line % number + b"\n" + _ORDER), "f")
+
+    assert (1, None) == (bad.number, bad.event)
+    assert bad.problem.startswith(f"{field}: is not valid JSON")
+    assert good.event is not None
+
+
+def test_a_number_that_nothing_can_hold_costs_its_row_alone(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("userId,traits.z\n1,1e999999999\n2,7\n")
+    bad, good = _imported(path, types=["traits.z=number"])
+
+    assert (2, None) == (bad.number, bad.event)
+    assert "traits: is not valid JSON" in bad.problem
+    assert good.event is not None
+
+
+@pytest.mark.parametrize("text", ["1.23457E+11", "1,23457E+11", "4E+12", "9.1e+15"])
+@pytest.mark.parametrize("name", ["userId", "anonymousId", "messageId"])
+def test_an_id_that_a_spreadsheet_has_rounded_costs_its_row(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(f"Kunde;{name};email\n1;{text};a@example.com\n2;7;b@example.com\n")
+    bad, good = _imported(path, sets=["timestamp=2026-01-31"])
+    raw = b'{"email":"a@example.com","%b":"%b"}' % (name.encode(), text.encode())
+    (line,) = json_lines(io.BytesIO(raw), "f")
+
+    assert (2, None, None) == (bad.number, bad.event, line.event)
+    assert bad.problem.startswith(f"{name}: {text}")
+    assert "as text" in bad.problem
+    assert good.event is not None
+
+
+@pytest.mark.parametrize("text", ["1E11", "E+11", "ada+1@example.com", "12E+3x", "1.2.3E+11"])
+def test_an_id_that_only_looks_a_little_like_a_rounded_one_is_taken(text: str) -> None:
+    (line,) = json_lines(io.BytesIO(b'{"userId":"%b"}' % text.encode()), "f")
+
+    assert line.event is not None

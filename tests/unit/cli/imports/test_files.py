@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from cli.imports.files import TextLine, is_table, open_file, text_lines
 from libs.errors import Invalid, NotFound
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _TEXTS = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
 
@@ -115,3 +121,40 @@ def test_the_name_tells_a_table_from_json_lines(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no file"), open_file(tmp_path / "none.jsonl"):
         pass
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("said", ["utf-16-le", "utf-16-be", "utf-8", "cp1252", "latin-1"])
+def test_a_mark_tells_the_encoding_whatever_is_said(mark: str, said: str) -> None:
+    assert ["userId", "Zo\u00eb"] == _texts("userId\nZo\u00eb\n".encode(mark), said)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_mark_that_stands_twice_is_no_part_of_the_first_name(encoding: str) -> None:
+    assert ["userId", "\ufeffx"] == _texts("\ufeffuserId\n\ufeffx\n".encode(encoding))
+
+
+def _unpacked(path: Path) -> list[str]:
+    with open_file(path) as (_, file):
+        return [line.text for line in text_lines(file)]
+
+
+@pytest.mark.parametrize("name", ["a.csv.GZ", "a.jsonl.Zst"])
+def test_a_file_is_unpacked_whatever_the_case_of_its_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes((gzip.compress if name.endswith("GZ") else zstd.compress)(b"one\ntwo\n"))
+
+    assert ["one", "two"] == _unpacked(path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+def test_a_packed_file_that_is_cut_or_spoiled_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    text = "".join(f"{number * 7919 % 1000}\n" for number in range(10_000)).encode()
+    checked = {zstd.CompressionParameter.checksum_flag: 1}
+    whole = gzip.compress(text) if name.endswith("gz") else zstd.compress(text, options=checked)
+    middle = len(whole) // 2
+    for content in (whole[:middle], whole[:middle] + b"\xff" * 64 + whole[middle + 64 :], b"userId\n1\n"):
+        path.write_bytes(content)
+        with pytest.raises(Invalid, match=rf"{name} is not a whole"):
+            _unpacked(path)
