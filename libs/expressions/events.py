@@ -90,6 +90,9 @@ class _Chain:
         path = self._string(node, 'the path of a property, such as "revenue"')
         if not is_path(path):
             raise self._error(node.arguments[0], "a path is names with dots between, 200 characters at most")
+        if path.startswith("properties."):
+            begin = path.removeprefix("properties.")
+            raise self._error(node.arguments[0], f'a path begins inside the properties: write "{begin}"')
         return path
 
     def _narrow(self, node: syntax.Call) -> None:

@@ -105,7 +105,10 @@ def _arithmetic(
     def apply(left: Any, right: Any) -> Any:
         kind = type(left)
         if kind is not type(right):
-            return ERROR
+            # JSON has one kind of number: whether it happens to be whole makes no difference.
+            if kind not in NUMBERS or type(right) not in NUMBERS or on_doubles is None:
+                return ERROR
+            return _on_doubles(on_doubles, left, right)
         if kind is int:
             return _within(on_ints, left, right, INT_MIN, INT_MAX)
         if kind is float and on_doubles is not None:
@@ -113,6 +116,13 @@ def _arithmetic(
         return left + right if joins and (kind is str or kind is list) else ERROR
 
     return apply
+
+
+def _on_doubles(compute: Callable[[float, float], float], left: float, right: float) -> Any:
+    try:
+        return compute(float(left), float(right))
+    except OverflowError:
+        return ERROR
 
 
 def _unsigned(on_ints: Callable[[int, int], int]) -> Callable[[Any, Any], Any]:

@@ -82,6 +82,11 @@ def _divided(one: int, other: int) -> int:
 
 def _arithmetic(operator: str, left: Value, right: Value) -> Value:
     (kind, one), (other_kind, other) = _operand(left), _operand(right)
+    if {kind, other_kind} == {"int", "double"} and operator != "%":
+        try:
+            return "double", _doubles(operator, float(one), float(other))
+        except OverflowError:
+            return FAILED
     if kind != other_kind:
         return FAILED
     if kind in _RANGES:

@@ -81,9 +81,11 @@ for _ in range(5_000):
         ("traits.tags < traits.tags", None),
         ("double('nan') < 1.0", False),
         ("double('nan') >= 1.0", False),
-        # Arithmetic is of one type, within its range.
+        # Arithmetic is of one type, within its range; of JSON's numbers, whole or not, it is of doubles.
+        ("traits.age * 1.5 > 40.0", True),
+        ("traits.one / 2.0 == 0.5", True),
         ("traits.age + 1 == 31", True),
-        ("traits.age + 1.0 == 31.0", None),
+        ("traits.age + 1.0 == 31.0", True),
         ("double(traits.age) + 1.0 == 31", True),
         ("traits.age / 7 == 4", True),
         ("-7 / 2 == -3", True),

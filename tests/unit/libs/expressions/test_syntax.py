@@ -210,6 +210,7 @@ def test_an_error_names_its_place_and_its_cause(text: str, line: int, column: in
         ('events("A").count("x") > 3', 13, "no argument"),
         ('events("A").sum() > 3', 13, "path of a property"),
         ('events("A").sum("a..b") > 3', 17, "names with dots"),
+        ('events("A").sum("properties.revenue") > 3', 17, 'begins inside the properties: write "revenue"'),
         ('events("A").sum(traits.x) > 3', 24, "written out as a string"),
         ('events("A").within("0d").count() > 3', 20, "length of time"),
         ('events("A").within("1y").count() > 3', 20, "length of time"),
