@@ -15,7 +15,9 @@ import idna
 # No control characters, of which `\s` holds only some: a database refuses U+0000. Dots may stand anywhere in
 # the local part: carriers in Japan gave out addresses such as `sora..88@`, which mail quotes.
 _ATOM: Final = r"[^@\s\x00-\x1f\x7f<>\"(),:;\[\]\\"
-_EMAIL: Final = re.compile(rf"{_ATOM}]+@{_ATOM}.]+(\.{_ATOM}.]+)+")
+# The DNS has other names as well, but no mail goes there: a quote behind the address is a slip.
+_LABEL: Final = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_EMAIL: Final = re.compile(rf"{_ATOM}]+@{_LABEL}(?:\.{_LABEL})+")
 _MOST_BYTES: Final = 254
 # Unicode's Default_Ignorable_Code_Point, all that is drawn as nothing: joiners, marks of direction, the soft
 # hyphen, variation selectors, tags …

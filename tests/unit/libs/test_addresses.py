@@ -69,6 +69,22 @@ def test_a_domain_that_the_dns_cannot_hold_is_none(text: str) -> None:
     assert normal_email(text) is None
 
 
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "b.example'",
+        "b!c.example",
+        "b/c.example",
+        "*.example",
+        "-b.example",
+        "b-.example",
+        "x" * 64 + ".example",
+    ],
+)
+def test_a_domain_that_no_mail_goes_to_is_none(domain: str) -> None:
+    assert normal_email(f"a@{domain}") is None
+
+
 def test_a_local_part_composed_and_decomposed_is_one() -> None:
     assert "josé@example.com" == normal_email("jose\u0301@example.com") == normal_email("josé@example.com")
     assert normal_email("e\u0301\u0323@example.com") == normal_email("\u1eb9\u0301@example.com")
