@@ -92,6 +92,17 @@ def test_triggers_have_the_contract_s_fields_and_one_fires_within_seconds(shop: 
         _as(Trigger, {**trigger, "delay": f"{delay}s", "mode": mode})
 
 
+def test_the_sample_shop_thanks_for_each_order_and_reminds_of_no_cart_that_is_bought() -> None:
+    triggers = {trigger["trigger_id"]: trigger for trigger in _read("shop", "triggers")}
+    campaigns = {campaign["campaign_id"]: campaign for campaign in _read("shop", "campaigns")}
+    thanks = triggers[campaigns["order-thanks"]["trigger_id"]]
+    reminders = [t for t in triggers.values() if t["event_name"] == "Product Added"]
+
+    assert "each_event" == thanks["mode"]
+    assert reminders
+    assert all("Order Completed" in t["unless_event_names"] and t["withdraw_when_answered"] for t in reminders)
+
+
 @pytest.mark.parametrize("shop", SHOPS)
 def test_campaigns_name_what_exists(shop: str) -> None:
     campaigns = _read(shop, "campaigns")
