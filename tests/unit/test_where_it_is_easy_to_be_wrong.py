@@ -1,6 +1,7 @@
 """Each point of the design at which it is easy to be wrong has its test, named after it."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ _POINTS = (
     "a backfill meets the stream",
     "two owners for a moment, no owner for a moment",
     "shared counters",
+    "what a public key can do to others",
+    "the refusal that is lost",
+    "one item's dirt",
+    "the world's values",
     "green because nothing ran",
 )
 # Whoever generates what happens says what must have happened.
@@ -29,7 +34,7 @@ _GENERATORS = {"tests.model.histories", "tests.model.lives"}
 
 
 def _name_of(point: str) -> str:
-    return "test_" + point.replace(",", "").replace(" ", "_")
+    return "test_" + re.sub("[,']", "", point).replace(" ", "_")
 
 
 def _modules() -> Iterator[tuple[Path, ast.Module]]:

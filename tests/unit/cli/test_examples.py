@@ -100,7 +100,9 @@ def test_the_sample_shop_thanks_for_each_order_and_reminds_of_no_cart_that_is_bo
 
     assert "each_event" == thanks["mode"]
     assert reminders
-    assert all("Order Completed" in t["unless_event_names"] and t["withdraw_when_answered"] for t in reminders)
+    assert all(
+        "Order Completed" in t["unless_event_names"] and t["withdraw_when_answered"] for t in reminders
+    )
 
 
 @pytest.mark.parametrize("shop", SHOPS)
