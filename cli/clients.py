@@ -20,7 +20,7 @@ from tessera.ingest.v1 import (
     rejection_service_pb2_grpc,
     source_service_pb2_grpc,
 )
-from tessera.operations.v1 import operation_service_pb2_grpc
+from tessera.operations.v1 import operation_service_pb2_grpc, set_aside_service_pb2_grpc
 from tessera.profile.v1 import history_service_pb2_grpc, profile_service_pb2_grpc
 from tessera.recommend.v1 import model_service_pb2_grpc, recommend_service_pb2_grpc
 from tessera.render.v1 import (
@@ -117,6 +117,10 @@ class Clients:
     async def operations(self, service: str) -> "operation_service_pb2_grpc.OperationServiceAsyncStub":
         """Knows a service's long-running work."""
         return operation_service_pb2_grpc.OperationServiceStub(await self._channel(service))
+
+    async def set_aside(self, service: str) -> "set_aside_service_pb2_grpc.SetAsideServiceAsyncStub":
+        """Knows whom a service can't work with for now."""
+        return set_aside_service_pb2_grpc.SetAsideServiceStub(await self._channel(service))
 
     def _missing(self, service: str) -> str:
         if self.running.process_id is None:

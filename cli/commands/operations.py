@@ -1,5 +1,6 @@
 """`tessera operations`: long-running work of the services, how far it is, and its end."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import grpc
@@ -8,16 +9,23 @@ from rich.text import Text
 
 from cli.clients import Clients, connect
 from cli.formats import as_dict, moment, word
+from cli.pages import pages
 from cli.terminal import DEFAULT_HOME, HomeOption, JsonOption, err, out, print_json, run, table
 from libs.errors import NotFound
 from libs.rpc import error_from
 from tessera.operations.v1 import operation_service_pb2 as pb
+from tessera.operations.v1 import set_aside_service_pb2 as set_aside_pb
 from tessera.operations.v1.operation_pb2 import Operation, OperationState
 
-app = typer.Typer(help="Long-running work: imports, backfills of segments, trainings.", no_args_is_help=True)
+app = typer.Typer(
+    help="Long-running work: imports, backfills, trainings; and people who could not be worked with.",
+    no_args_is_help=True,
+)
 
 # Those that have any.
 _SERVICES = ("ingest", "segment", "recommend")
+# Those that keep something of each person.
+_READERS = ("segment", "recommend")
 _IdArgument = Annotated[str, typer.Argument(help="The operation's id, from the list.", metavar="OPERATION")]
 
 
@@ -92,8 +100,64 @@ def cancel(operation_id: _IdArgument, home: HomeOption = DEFAULT_HOME, as_json: 
     _tell(run(call()), as_json)
 
 
-def _running_here(clients: Clients) -> list[str]:
-    return [service for service in _SERVICES if service in clients.running.services]
+@app.command("set-aside")
+def set_aside(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the people whom segment or recommend can't work with for now, and why.
+
+    What was known of them stays as it was. They are tried again by themselves, at least every six hours.
+    """
+
+    async def call() -> list[tuple[str, set_aside_pb.SetAsideProfile]]:
+        async with connect(home) as clients:
+            return [
+                (service, profile)
+                for service in _running_here(clients, _READERS)
+                async for page in pages(
+                    (await clients.set_aside(service)).ListSetAsideProfiles,
+                    set_aside_pb.ListSetAsideProfilesRequest(),
+                )
+                for profile in page.profiles
+            ]
+
+    found = run(call())
+    if as_json:
+        print_json([{"service": service, **as_dict(profile)} for service, profile in found])
+        return
+    if not found:
+        out.print("Nobody is set aside.")
+        return
+    shown = table("profile", "service", "since", "tries", "reason", right=frozenset({"tries"}))
+    shown.columns[0].no_wrap = True
+    for service, one in found:
+        shown.add_row(
+            one.profile_id, service, moment(one.set_aside_time), str(one.attempts), Text(one.reason)
+        )
+    out.print(shown)
+
+
+@app.command("rebuild")
+def rebuild(
+    profile_ids: Annotated[list[str], typer.Argument(help="The profiles' ids.", metavar="PROFILE...")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Let segment and recommend compute people anew from their whole histories, soon.
+
+    For those who are set aside, once a version runs that can handle them; harmless for anybody else.
+    """
+
+    async def call() -> list[str]:
+        request = set_aside_pb.RebuildProfilesRequest(profile_ids=profile_ids)
+        async with connect(home) as clients:
+            asked = _running_here(clients, _READERS)
+            for service in asked:
+                await (await clients.set_aside(service)).RebuildProfiles(request)
+            return asked
+
+    out.print(f"{len(profile_ids):,} will be computed anew by {' and '.join(run(call()))}")
+
+
+def _running_here(clients: Clients, among: Sequence[str] = _SERVICES) -> list[str]:
+    return [service for service in among if service in clients.running.services]
 
 
 async def _service_of(clients: Clients, operation_id: str) -> str:

@@ -16,6 +16,7 @@ from libs.operations.jobs import SilenceJob
 from libs.operations.sql import SqlOperations
 from libs.operations.use_cases import Operations
 from libs.profile_feed import Histories, ProfileHistories, SetAside
+from libs.profile_feed.api import SetAsideServicer
 from libs.rpc.server import Service
 from libs.settings import Role
 from services.recommend.catalog import sql as catalog_sql
@@ -38,7 +39,7 @@ from services.recommend.registry.api import ModelServicer
 from services.recommend.registry.sql import SqlModels
 from services.recommend.registry.use_cases import Registry
 from services.recommend.settings import Settings
-from tessera.operations.v1 import operation_service_pb2_grpc
+from tessera.operations.v1 import operation_service_pb2_grpc, set_aside_service_pb2_grpc
 from tessera.recommend.v1 import catalog_service_pb2_grpc, model_service_pb2_grpc, recommend_service_pb2_grpc
 
 GROUP = "recommend"
@@ -93,6 +94,10 @@ async def run(settings: Settings, role: Role) -> None:
             (
                 operation_service_pb2_grpc.add_OperationServiceServicer_to_server,
                 OperationServicer(operations),
+            ),
+            (
+                set_aside_service_pb2_grpc.add_SetAsideServiceServicer_to_server,
+                SetAsideServicer(base.database, SetAside("recommend", settings.topic_partitions)),
             ),
         ]
         await base.run(services, components)

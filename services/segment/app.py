@@ -13,6 +13,7 @@ from libs.operations.api import OperationServicer
 from libs.operations.sql import SqlOperations
 from libs.operations.use_cases import Operations
 from libs.profile_feed import ProfileHistories, SetAside
+from libs.profile_feed.api import SetAsideServicer
 from libs.rpc.server import Service
 from libs.settings import Role
 from services.segment.definitions import sql as segments
@@ -20,7 +21,7 @@ from services.segment.definitions.api import SegmentServicer
 from services.segment.definitions.use_cases import Segments
 from services.segment.membership import sql as membership
 from services.segment.membership.api import MembershipServicer
-from services.segment.membership.sql import Plans, SqlAside, SqlEventNames, SqlMembers
+from services.segment.membership.sql import Plans, SqlEventNames, SqlMembers
 from services.segment.membership.stream import UpdateHandler
 from services.segment.membership.use_cases import Memberships
 from services.segment.membership.wire import update_of
@@ -28,7 +29,7 @@ from services.segment.settings import Settings
 from services.segment.triggers import sql as triggers
 from services.segment.triggers.api import TriggerServicer
 from services.segment.triggers.use_cases import Triggers
-from tessera.operations.v1 import operation_service_pb2_grpc
+from tessera.operations.v1 import operation_service_pb2_grpc, set_aside_service_pb2_grpc
 from tessera.segment.v1 import (
     membership_service_pb2_grpc,
     segment_service_pb2_grpc,
@@ -77,7 +78,6 @@ def plans_of(database: Database, partitions: int) -> Plans:
 def services_of(database: Database, plans: Plans, partitions: int) -> list[Service]:
     """The gRPC services."""
     names = SqlEventNames(database)
-    members = Memberships(SqlMembers(database), SqlAside(database, SetAside("segment", partitions)))
     return [
         (
             segment_service_pb2_grpc.add_SegmentServiceServicer_to_server,
@@ -93,6 +93,10 @@ def services_of(database: Database, plans: Plans, partitions: int) -> list[Servi
         ),
         (
             membership_service_pb2_grpc.add_MembershipServiceServicer_to_server,
-            MembershipServicer(members),
+            MembershipServicer(Memberships(SqlMembers(database))),
+        ),
+        (
+            set_aside_service_pb2_grpc.add_SetAsideServiceServicer_to_server,
+            SetAsideServicer(database, SetAside("segment", partitions)),
         ),
     ]

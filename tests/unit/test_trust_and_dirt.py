@@ -1,4 +1,4 @@
-"""What others may do to one: a stranger with a public key, a limit, a clock, a neighbour's dirt, odd values."""
+"""What others may do to one: a stranger with a public key, a limit, a clock, a neighbour's dirt."""
 
 from collections.abc import Callable
 

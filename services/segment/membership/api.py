@@ -47,20 +47,6 @@ class MembershipServicer(membership_service_pb2_grpc.MembershipServiceServicer):
             ]
         )
 
-    async def ListSetAsideProfiles(
-        self, request: pb.ListSetAsideProfilesRequest, context: Context
-    ) -> pb.ListSetAsideProfilesResponse:
-        size = rpc.page_size(request.page_size, 50, _MOST_A_PAGE)
-        found = await self._memberships.set_aside(_place(request.page_token, "set-aside"), size)
-        token = rpc.encode_token("set-aside", found[-1].profile_id) if len(found) == size else ""
-        return pb.ListSetAsideProfilesResponse(profiles=wire.set_aside_pb(found), next_page_token=token)
-
-    async def RebuildProfiles(
-        self, request: pb.RebuildProfilesRequest, context: Context
-    ) -> pb.RebuildProfilesResponse:
-        await self._memberships.rebuild(uuid_texts(request.profile_ids, "profile_ids", _MOST_IDS))
-        return pb.RebuildProfilesResponse()
-
 
 def _place(token: str, of: str) -> str:
     """The profile id behind which a page begins."""

@@ -78,24 +78,3 @@ class Members(Protocol):
 
     async def of(self, profile_ids: Sequence[str]) -> list[tuple[str, str, Membership]]:
         """The memberships (profile, segment, since when) of some profiles."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetAsideProfile:
-    """A person who is set aside. Times are microseconds since 1970."""
-
-    profile_id: str
-    reason: str
-    since: int
-    attempts: int
-    retry_at: int
-
-
-class Aside(Protocol):
-    """The people who are set aside, for those who ask."""
-
-    async def page(self, after: str, limit: int) -> Sequence[SetAsideProfile]:
-        """Them, by profile id."""
-
-    async def ask(self, profile_ids: Sequence[str]) -> None:
-        """Let some people be rebuilt soon."""

@@ -16,7 +16,7 @@ from services.segment.membership.model import (
     TransitionKind,
     Update,
 )
-from services.segment.membership.ports import Aside, Effect, Members, SetAsideProfile, States
+from services.segment.membership.ports import Effect, Members, States
 from services.segment.model import require
 
 # A long pause, or a new definition, may leave very many: they are taken in portions.
@@ -362,11 +362,10 @@ def _is_due(state: State, clock: int) -> bool:
 
 
 class Memberships:
-    """Answers who is in a segment, and whose memberships can't be computed."""
+    """Answers who is in a segment."""
 
-    def __init__(self, members: Members, aside: Aside) -> None:
+    def __init__(self, members: Members) -> None:
         self._members = members
-        self._aside = aside
 
     async def members(self, segment_id: str, after: str, limit: int) -> list[tuple[str, Membership]]:
         """A page of members, by profile id."""
@@ -378,11 +377,3 @@ class Memberships:
     async def of(self, profile_ids: Sequence[str]) -> list[tuple[str, str, Membership]]:
         """The memberships (profile, segment, since when) of some profiles."""
         return await self._members.of(profile_ids)
-
-    async def set_aside(self, after: str, limit: int) -> Sequence[SetAsideProfile]:
-        """A page of those whose memberships can't be computed for now, by profile id."""
-        return await self._aside.page(after, limit)
-
-    async def rebuild(self, profile_ids: Sequence[str]) -> None:
-        """Let some people be computed anew from their whole histories, soon."""
-        await self._aside.ask(profile_ids)

@@ -1,7 +1,6 @@
 """Between the contracts' messages and records, and the model."""
 
 import zlib
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import orjson
@@ -20,7 +19,6 @@ from services.segment.membership.model import (
     Update,
     origin_of,
 )
-from services.segment.membership.ports import SetAsideProfile
 from tessera.ingest.v1 import event_pb2, ingest_events_pb2
 from tessera.profile.v1 import history_pb2, profile_events_pb2, profile_pb2
 from tessera.segment.v1 import membership_pb2, segment_events_pb2
@@ -157,17 +155,3 @@ def membership_pb(segment_id: str, profile_id: str, membership: Membership) -> m
         enter_time=timestamp(membership.entered),
         cause_event_id=membership.event_id,
     )
-
-
-def set_aside_pb(profiles: Iterable[SetAsideProfile]) -> Sequence[membership_pb2.SetAsideProfile]:
-    """To the contract."""
-    return [
-        membership_pb2.SetAsideProfile(
-            profile_id=profile.profile_id,
-            reason=profile.reason,
-            set_aside_time=timestamp(profile.since),
-            attempts=profile.attempts,
-            retry_time=timestamp(profile.retry_at),
-        )
-        for profile in profiles
-    ]

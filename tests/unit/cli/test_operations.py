@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from cli import main
 from libs.errors import NotFound
 from tessera.operations.v1 import operation_service_pb2 as pb
+from tessera.operations.v1 import set_aside_service_pb2 as set_aside_pb
 from tessera.operations.v1.operation_pb2 import Operation, OperationState
 from tests.unit.cli.served import Refusal, Served
 
@@ -70,3 +71,22 @@ def test_an_operation_is_asked_to_end_where_it_is(operations: Served) -> None:
 
 def test_what_no_service_knows_is_said(operations: Served) -> None:
     assert isinstance(_run("cancel", "other").exception, NotFound)
+
+
+def test_who_is_set_aside_is_listed_by_service_and_rebuilt(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torn = set_aside_pb.SetAsideProfile(profile_id="p1", reason="the state can't be read", attempts=2)
+    served.answer(
+        "tessera.operations.v1.SetAsideService",
+        ListSetAsideProfiles=lambda _: set_aside_pb.ListSetAsideProfilesResponse(profiles=[torn]),
+        RebuildProfiles=lambda _: set_aside_pb.RebuildProfilesResponse(),
+    )
+    told = _run("set-aside").stdout
+    asked = _run("rebuild", "p1").stdout
+
+    assert 2 == told.count("the state can't be read")
+    assert [("p1", "segment"), ("p1", "recommend")] == [
+        (one["profile_id"], one["service"]) for one in json.loads(_run("set-aside", "--json").stdout)
+    ]
+    assert "1 will be computed anew by segment and recommend" in asked

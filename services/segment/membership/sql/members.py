@@ -1,11 +1,9 @@
-"""Who is in which segment, and who is set aside, for those who ask."""
+"""Who is in which segment, for those who ask."""
 
 from collections.abc import Sequence
 
 from libs.database import Database
-from libs.profile_feed import SetAside
 from services.segment.membership.model import Membership
-from services.segment.membership.ports import SetAsideProfile
 
 
 class SqlMembers:
@@ -35,20 +33,3 @@ class SqlMembers:
             profile_ids,
         )
         return [(row[0], row[1], Membership(row[2], row[3], row[4])) for row in rows]
-
-
-class SqlAside:
-    """Who is set aside."""
-
-    def __init__(self, database: Database, aside: SetAside) -> None:
-        self._database = database
-        self._aside = aside
-
-    async def page(self, after: str, limit: int) -> Sequence[SetAsideProfile]:
-        async with self._database.begin() as connection:
-            found = await self._aside.page(connection, after, limit)
-        return [SetAsideProfile(p.profile_id, p.reason, p.since, p.attempts, p.retry_at) for p in found]
-
-    async def ask(self, profile_ids: Sequence[str]) -> None:
-        async with self._database.begin() as connection:
-            await self._aside.ask(connection, profile_ids)

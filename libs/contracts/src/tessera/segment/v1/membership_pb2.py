@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/segment/v1/membership.proto\x12\x12tessera.segment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\nMembership\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x12\n\nprofile_id\x18\x02 \x01(\t\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61use_event_id\x18\x04 \x01(\x0c\"\xab\x01\n\x0fSetAsideProfile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x32\n\x0eset_aside_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12.\n\nretry_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/segment/v1/membership.proto\x12\x12tessera.segment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n\nMembership\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x12\n\nprofile_id\x18\x02 \x01(\t\x12.\n\nenter_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63\x61use_event_id\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,4 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEMBERSHIP']._serialized_start=92
   _globals['_MEMBERSHIP']._serialized_end=216
-  _globals['_SETASIDEPROFILE']._serialized_start=219
-  _globals['_SETASIDEPROFILE']._serialized_end=390
 # @@protoc_insertion_point(module_scope)

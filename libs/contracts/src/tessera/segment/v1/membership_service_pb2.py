@@ -26,7 +26,7 @@ from tessera.options.v1 import options_pb2 as tessera_dot_options_dot_v1_dot_opt
 from tessera.segment.v1 import membership_pb2 as tessera_dot_segment_dot_v1_dot_membership__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tessera/segment/v1/membership_service.proto\x12\x12tessera.segment.v1\x1a tessera/options/v1/options.proto\x1a#tessera/segment/v1/membership.proto\"O\n\x12ListMembersRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x13ListMembersResponse\x12\x33\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x1e.tessera.segment.v1.Membership\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x15GetMembershipsRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"M\n\x16GetMembershipsResponse\x12\x33\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x1e.tessera.segment.v1.Membership\"D\n\x1bListSetAsideProfilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"n\n\x1cListSetAsideProfilesResponse\x12\x35\n\x08profiles\x18\x01 \x03(\x0b\x32#.tessera.segment.v1.SetAsideProfile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x16RebuildProfilesRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"\x19\n\x17RebuildProfilesResponse2\x8d\x04\n\x11MembershipService\x12p\n\x0bListMembers\x12&.tessera.segment.v1.ListMembersRequest\x1a\'.tessera.segment.v1.ListMembersResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12y\n\x0eGetMemberships\x12).tessera.segment.v1.GetMembershipsRequest\x1a*.tessera.segment.v1.GetMembershipsResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12\x8b\x01\n\x14ListSetAsideProfiles\x12/.tessera.segment.v1.ListSetAsideProfilesRequest\x1a\x30.tessera.segment.v1.ListSetAsideProfilesResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12}\n\x0fRebuildProfiles\x12*.tessera.segment.v1.RebuildProfilesRequest\x1a+.tessera.segment.v1.RebuildProfilesResponse\"\x11\xaa\xbb\x18\rsegment.adminb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tessera/segment/v1/membership_service.proto\x12\x12tessera.segment.v1\x1a tessera/options/v1/options.proto\x1a#tessera/segment/v1/membership.proto\"O\n\x12ListMembersRequest\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x13ListMembersResponse\x12\x33\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x1e.tessera.segment.v1.Membership\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x15GetMembershipsRequest\x12\x13\n\x0bprofile_ids\x18\x01 \x03(\t\"M\n\x16GetMembershipsResponse\x12\x33\n\x0bmemberships\x18\x01 \x03(\x0b\x32\x1e.tessera.segment.v1.Membership2\x80\x02\n\x11MembershipService\x12p\n\x0bListMembers\x12&.tessera.segment.v1.ListMembersRequest\x1a\'.tessera.segment.v1.ListMembersResponse\"\x10\xaa\xbb\x18\x0csegment.read\x12y\n\x0eGetMemberships\x12).tessera.segment.v1.GetMembershipsRequest\x1a*.tessera.segment.v1.GetMembershipsResponse\"\x10\xaa\xbb\x18\x0csegment.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\252\273\030\014segment.read'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['GetMemberships']._loaded_options = None
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['GetMemberships']._serialized_options = b'\252\273\030\014segment.read'
-  _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListSetAsideProfiles']._loaded_options = None
-  _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListSetAsideProfiles']._serialized_options = b'\252\273\030\014segment.read'
-  _globals['_MEMBERSHIPSERVICE'].methods_by_name['RebuildProfiles']._loaded_options = None
-  _globals['_MEMBERSHIPSERVICE'].methods_by_name['RebuildProfiles']._serialized_options = b'\252\273\030\rsegment.admin'
   _globals['_LISTMEMBERSREQUEST']._serialized_start=138
   _globals['_LISTMEMBERSREQUEST']._serialized_end=217
   _globals['_LISTMEMBERSRESPONSE']._serialized_start=219
@@ -49,14 +45,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMEMBERSHIPSREQUEST']._serialized_end=364
   _globals['_GETMEMBERSHIPSRESPONSE']._serialized_start=366
   _globals['_GETMEMBERSHIPSRESPONSE']._serialized_end=443
-  _globals['_LISTSETASIDEPROFILESREQUEST']._serialized_start=445
-  _globals['_LISTSETASIDEPROFILESREQUEST']._serialized_end=513
-  _globals['_LISTSETASIDEPROFILESRESPONSE']._serialized_start=515
-  _globals['_LISTSETASIDEPROFILESRESPONSE']._serialized_end=625
-  _globals['_REBUILDPROFILESREQUEST']._serialized_start=627
-  _globals['_REBUILDPROFILESREQUEST']._serialized_end=672
-  _globals['_REBUILDPROFILESRESPONSE']._serialized_start=674
-  _globals['_REBUILDPROFILESRESPONSE']._serialized_end=699
-  _globals['_MEMBERSHIPSERVICE']._serialized_start=702
-  _globals['_MEMBERSHIPSERVICE']._serialized_end=1227
+  _globals['_MEMBERSHIPSERVICE']._serialized_start=446
+  _globals['_MEMBERSHIPSERVICE']._serialized_end=702
 # @@protoc_insertion_point(module_scope)

@@ -45,16 +45,6 @@ class MembershipServiceStub:
                 request_serializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.GetMembershipsRequest.SerializeToString,
                 response_deserializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.GetMembershipsResponse.FromString,
                 _registered_method=True)
-        self.ListSetAsideProfiles = channel.unary_unary(
-                '/tessera.segment.v1.MembershipService/ListSetAsideProfiles',
-                request_serializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.ListSetAsideProfilesRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.ListSetAsideProfilesResponse.FromString,
-                _registered_method=True)
-        self.RebuildProfiles = channel.unary_unary(
-                '/tessera.segment.v1.MembershipService/RebuildProfiles',
-                request_serializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.RebuildProfilesRequest.SerializeToString,
-                response_deserializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.RebuildProfilesResponse.FromString,
-                _registered_method=True)
 
 
 class MembershipServiceServicer:
@@ -76,21 +66,6 @@ class MembershipServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListSetAsideProfiles(self, request, context):
-        """Lists the people whose memberships can't be computed for now, by profile id.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def RebuildProfiles(self, request, context):
-        """Lets some people be computed anew from their whole histories, soon: those who are set aside, once
-        what was wrong is mended, or anybody else. Harmless when it is repeated.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_MembershipServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -103,16 +78,6 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     servicer.GetMemberships,
                     request_deserializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.GetMembershipsRequest.FromString,
                     response_serializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.GetMembershipsResponse.SerializeToString,
-            ),
-            'ListSetAsideProfiles': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListSetAsideProfiles,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.ListSetAsideProfilesRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.ListSetAsideProfilesResponse.SerializeToString,
-            ),
-            'RebuildProfiles': grpc.unary_unary_rpc_method_handler(
-                    servicer.RebuildProfiles,
-                    request_deserializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.RebuildProfilesRequest.FromString,
-                    response_serializer=tessera_dot_segment_dot_v1_dot_membership__service__pb2.RebuildProfilesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -170,60 +135,6 @@ class MembershipService:
             '/tessera.segment.v1.MembershipService/GetMemberships',
             tessera_dot_segment_dot_v1_dot_membership__service__pb2.GetMembershipsRequest.SerializeToString,
             tessera_dot_segment_dot_v1_dot_membership__service__pb2.GetMembershipsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListSetAsideProfiles(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.segment.v1.MembershipService/ListSetAsideProfiles',
-            tessera_dot_segment_dot_v1_dot_membership__service__pb2.ListSetAsideProfilesRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_membership__service__pb2.ListSetAsideProfilesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RebuildProfiles(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/tessera.segment.v1.MembershipService/RebuildProfiles',
-            tessera_dot_segment_dot_v1_dot_membership__service__pb2.RebuildProfilesRequest.SerializeToString,
-            tessera_dot_segment_dot_v1_dot_membership__service__pb2.RebuildProfilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,12 +39,6 @@ class MembershipServiceStub:
     """
     GetMemberships: _grpc.UnaryUnaryMultiCallable[_membership_service_pb2.GetMembershipsRequest, _membership_service_pb2.GetMembershipsResponse]
     """Returns the segments that some profiles are in."""
-    ListSetAsideProfiles: _grpc.UnaryUnaryMultiCallable[_membership_service_pb2.ListSetAsideProfilesRequest, _membership_service_pb2.ListSetAsideProfilesResponse]
-    """Lists the people whose memberships can't be computed for now, by profile id."""
-    RebuildProfiles: _grpc.UnaryUnaryMultiCallable[_membership_service_pb2.RebuildProfilesRequest, _membership_service_pb2.RebuildProfilesResponse]
-    """Lets some people be computed anew from their whole histories, soon: those who are set aside, once
-    what was wrong is mended, or anybody else. Harmless when it is repeated.
-    """
 
 @_typing.type_check_only
 class MembershipServiceAsyncStub(MembershipServiceStub):
@@ -57,12 +51,6 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     """
     GetMemberships: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.GetMembershipsRequest, _membership_service_pb2.GetMembershipsResponse]  # type: ignore[assignment]
     """Returns the segments that some profiles are in."""
-    ListSetAsideProfiles: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ListSetAsideProfilesRequest, _membership_service_pb2.ListSetAsideProfilesResponse]  # type: ignore[assignment]
-    """Lists the people whose memberships can't be computed for now, by profile id."""
-    RebuildProfiles: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.RebuildProfilesRequest, _membership_service_pb2.RebuildProfilesResponse]  # type: ignore[assignment]
-    """Lets some people be computed anew from their whole histories, soon: those who are set aside, once
-    what was wrong is mended, or anybody else. Harmless when it is repeated.
-    """
 
 class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers who is in which segment, and whose memberships can't be computed."""
@@ -84,23 +72,5 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_membership_service_pb2.GetMembershipsResponse, _abc.Awaitable[_membership_service_pb2.GetMembershipsResponse]]:
         """Returns the segments that some profiles are in."""
-
-    @_abc_1.abstractmethod
-    def ListSetAsideProfiles(
-        self,
-        request: _membership_service_pb2.ListSetAsideProfilesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_membership_service_pb2.ListSetAsideProfilesResponse, _abc.Awaitable[_membership_service_pb2.ListSetAsideProfilesResponse]]:
-        """Lists the people whose memberships can't be computed for now, by profile id."""
-
-    @_abc_1.abstractmethod
-    def RebuildProfiles(
-        self,
-        request: _membership_service_pb2.RebuildProfilesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_membership_service_pb2.RebuildProfilesResponse, _abc.Awaitable[_membership_service_pb2.RebuildProfilesResponse]]:
-        """Lets some people be computed anew from their whole histories, soon: those who are set aside, once
-        what was wrong is mended, or anybody else. Harmless when it is repeated.
-        """
 
 def add_MembershipServiceServicer_to_server(servicer: MembershipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
