@@ -44,7 +44,12 @@ class _Policy(EmailPolicy):
 
 # No byte above 127: any mail server takes it.
 _POLICY = _Policy(linesep="\r\n", cte_type="7bit")
-_BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
+# Before its body a page has what only looks like one: in comments for Outlook, in scripts, in attributes.
+_BEFORE_BODY = re.compile(
+    r"<!--(?:-?>|.*?(?:-->|\Z))|<(script|style|title)\b.*?(?:</\1|\Z)|=\s*(?:\"[^\"]*\"|'[^']*')|<body(?=[\s/>])",
+    re.IGNORECASE | re.DOTALL,
+)
+_END_OF_TAG = re.compile(r"(?:[^>=]|=\s*\"[^\"]*\"|=\s*'[^']*'|=)*+>")
 _HIDDEN = "display:none;max-height:0;overflow:hidden;mso-hide:all"
 # What mail readers show beside the subject ends where the text ends, not in the middle of the body.
 _FILLER = "&#847;&zwnj;&nbsp;" * 60
@@ -112,6 +117,13 @@ def with_preheader(html: str, preheader: str) -> str:
     if not preheader:
         return html
     hidden = f'<div style="{_HIDDEN}">{escape(preheader)}{_FILLER}</div>'
-    body = _BODY.search(html)
-    at = body.end() if body else 0
+    at = _begin_of_body(html)
     return html[:at] + hidden + html[at:]
+
+
+def _begin_of_body(html: str) -> int:
+    """Where the content of the body begins; 0 where there is no such tag."""
+    bodies = (part for part in _BEFORE_BODY.finditer(html) if part[0].lower() == "<body")
+    body = next(bodies, None)
+    tag = body and _END_OF_TAG.match(html, body.end())
+    return tag.end() if tag else 0

@@ -65,6 +65,31 @@ def test_a_mail_has_its_parts_and_its_preheader_first_in_the_body() -> None:
     assert body.index("We kept your cart") < body.index("Hallo")
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "<html><body>",
+        '<BODY\n class="a">',
+        '<!--[if mso]><body class="mso"><![endif]--><!--[if !mso]><!--><body>',
+        "<!--><body>",
+        "<body data-x='1>2' data-y = \"3>4\" title=it's>",
+        '<head><meta content="<body>"><style>/* <body> */</style><script>"<body>"</script></head><body>',
+        "<head><title>The <body> of a page</title></head><body>",
+        "<body-guard></body-guard><body>",
+    ],
+)
+def test_the_preheader_comes_first_in_the_body_that_mail_readers_show(before: str) -> None:
+    assert eml.with_preheader(f"{before}<p>Hallo</p>", "Hi").startswith(f"{before}<div ")
+
+
+@pytest.mark.parametrize("html", ["<p>Hallo</p>", "<body", "<body a='", "<!-- <body>", "=" * 9])
+def test_html_without_a_body_begins_with_the_preheader(html: str) -> None:
+    shown = eml.with_preheader(html, "Hi")
+
+    assert shown.startswith("<div ")
+    assert shown.endswith(html)
+
+
 _PICTURE = "data:image/png;base64,iVBORw=="
 
 
