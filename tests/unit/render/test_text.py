@@ -18,6 +18,12 @@ TEMPLATES = sorted((Path(__file__).parents[3] / "examples").glob("*/templates/*/
         ("<p>Hello {{ name | escape }}</p>", "Hello {{ name }}\n"),
         ("<p>a &amp; b</p><p>c</p>", "a & b\n\nc\n"),
         ("<head><title>t</title><style>p {}</style></head><body>shown</body>", "shown\n"),
+        ("<head><title>t</title><body>shown</body>", "shown\n"),
+        ("<html><head><title>t</title><meta charset=utf-8><noscript>n<body>shown", "shown\n"),
+        ("<head><style>p {}</style><p>shown</p>", "shown\n"),
+        ("<table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table>", "A B\n\n1 2\n"),
+        ("<p>{{ note | escape | newline_to_br }}</p>", "{{ note }}\n"),
+        ("{% assign a = note | newline_to_br %}{{ a }}", "{% assign a = note %}{{ a }}\n"),
         ('<a href="{{ url }}">Shop</a>', "Shop: {{ url }}\n"),
         ('<a href="https://x.example">https://x.example</a>', "https://x.example\n"),
         ('<img src="a.png" alt="A lamp"><br/>next', "A lamp\nnext\n"),
@@ -32,6 +38,25 @@ TEMPLATES = sorted((Path(__file__).parents[3] / "examples").glob("*/templates/*/
 )
 def test_text_is_what_a_reader_sees_with_the_liquid_where_it_stood(html: str, text: str) -> None:
     assert text == text_template(html)
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("&#123;&#123; x &#125;&#125;", "{{ x }}\n"),
+        ("&#123;% if x %&#125;", "{% if x %}\n"),
+        ("&lcub;{{ x }}", "{live\n"),
+        ("&#123;&#123;&#123;", "{{{\n"),
+        ("&#123;# x #&#125;", "{# x #}\n"),
+        ('<a href="&#123;&#123;x}}">y</a>', "y: {{x}}\n"),
+        ("a{b}", "a{b}\n"),
+    ],
+)
+def test_a_brace_written_as_an_entity_begins_no_tag(html: str, shown: str) -> None:
+    text = text_template(html)
+
+    language.check("text", text)
+    assert shown == language.render("text", text, {"x": "live"})
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: f"{path.parts[-4]}-{path.parts[-2]}")

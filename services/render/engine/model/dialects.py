@@ -19,13 +19,14 @@ class Foreign(NamedTuple):
 
 _FOREIGN = (
     ("AMPscript", re.compile(r"%%=.*?=%%|%%\[.*?\]%%|%%[A-Za-z_][\w .-]*%%", re.DOTALL)),
-    ("Mailchimp's language", re.compile(r"\*\|[A-Z][^|\n]{0,100}\|\*")),
+    ("Mailchimp's language", re.compile(r"\*\|[A-Za-z][^|\n]{0,100}\|\*")),
     ("Braze's language", re.compile(r"\{\{-?\s*\$\{[^}\n]*\}[^}\n]*\}\}|\{%[^%\n]*\$\{[^}\n]*\}[^%\n]*%\}")),
     (
         "Handlebars",
         re.compile(r"\{\{\{[^{}\n]*\}\}\}|\{\{[~-]?\s*(?:[#/^>&][^}\n]*|else|!--.*?--)\s*[~-]?\}\}"),
     ),
-    ("ERB", re.compile(r"<%[=#-]?\s.*?%>", re.DOTALL)),
+    ("ERB", re.compile(r"<%.*?%>", re.DOTALL)),
+    ("Jinja", re.compile(r"\{#.*?#\}", re.DOTALL)),
     ("Mailgun's language", re.compile(r"%recipient\.\w+%")),
 )
 

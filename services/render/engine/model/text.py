@@ -10,8 +10,13 @@ _RAW = r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}"
 _COMMENT = r"\{%-?\s*comment\s*-?%\}.*?\{%-?\s*endcomment\s*-?%\}"
 _LIQUID = re.compile(rf"{_RAW}|{_COMMENT}|\{{%.*?%\}}|\{{\{{.*?\}}\}}", re.DOTALL)
 _STAND_IN = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
-_ESCAPING = re.compile(r"\|\s*(escape|escape_once|safe)\s*(?=\||-?\}\})")
+# What is meant for HTML alone.
+_ESCAPING = re.compile(r"\|\s*(escape|escape_once|safe|newline_to_br)\s*(?=\||-?[}%]\}|\n)")
+_AS_IT_IS = re.compile(rf"{_RAW}|{_COMMENT}", re.DOTALL)
+# A brace of the text itself, where it would begin a tag.
+_BRACE = re.compile(rf"\{{(?=[{{%#{_OPEN}])")
 
+_IN_HEAD = frozenset({"title", "style", "script", "template", "noscript", "meta", "link", "base"})
 _HIDDEN = frozenset({"head", "style", "script", "title", "template"})
 _VOID = frozenset({"br", "hr", "img", "input", "meta", "link", "col", "area", "base", "wbr", "source"})
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre"})
@@ -29,13 +34,14 @@ def text_template(html: str) -> str:
     reader = _Reader()
     reader.feed(_LIQUID.sub(stand_in, html.replace(_OPEN, "").replace(_CLOSE, "")))
     reader.close()
-    return _tidy(_STAND_IN.sub(lambda match: _plain(tags, int(match[1])), reader.text()))
+    text = _BRACE.sub("{{ '{' }}", reader.text())
+    return _tidy(_STAND_IN.sub(lambda match: _plain(tags, int(match[1])), text))
 
 
 def _plain(tags: Sequence[str], number: int) -> str:
     """A tag as it was; in text nothing is escaped."""
     tag = tags[number]
-    return _ESCAPING.sub("", tag) if tag.startswith("{{") else tag
+    return tag if _AS_IT_IS.fullmatch(tag) else _ESCAPING.sub("", tag)
 
 
 def _tidy(text: str) -> str:
@@ -57,6 +63,8 @@ class _Reader(HTMLParser):
         return "".join(self._parts)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._ends_head(tag):
+            self._hidden.clear()
         if self._hidden or tag in _HIDDEN:
             if tag not in _VOID:
                 self._hidden.append(tag)
@@ -82,13 +90,19 @@ class _Reader(HTMLParser):
             return
         if tag == "a" and self._links:
             self._end_link()
-        elif tag == "td":
+        elif tag in ("td", "th"):
             self._parts.append(" ")
         self._break(tag)
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self._parts.append(re.sub(r"\s+", " ", data))
+
+    def _ends_head(self, tag: str) -> bool:
+        """As in HTML, whose head needs no end tag."""
+        return self._hidden[:1] == ["head"] and (
+            tag == "body" or (len(self._hidden) == 1 and tag not in _IN_HEAD)
+        )
 
     def _break(self, tag: str) -> None:
         if tag in _PARAGRAPHS:
