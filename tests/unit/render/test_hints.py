@@ -35,6 +35,22 @@ def test_a_template_with_elif_is_refused_with_a_hint(source: str, hint: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("{% elsif a %}", "it stands within 'if' or 'unless'"),
+        ("{% for i in a %}{% elsif a %}{% endfor %}", "it stands within 'if' or 'unless'"),
+        ("{% else %}", "it stands once, within"),
+        ("{% when 1 %}", "it stands within 'case'"),
+    ],
+)
+def test_a_tag_in_the_wrong_place_is_told_its_place_and_not_its_own_name(source: str, place: str) -> None:
+    _, problem = refusal(source)
+
+    assert place in problem
+    assert "did you mean" not in problem
+
+
+@pytest.mark.parametrize(
     ("source", "language_"),
     [
         ("Hi\n%%=v(@name)=%%", "AMPscript"),
@@ -89,7 +105,22 @@ def test_what_only_looks_like_another_language_is_taken(source: str) -> None:
         ("{{ event.properties.name }}", "event.properties.name", ["event.name"]),
         ("{% if campaign.nam %}{% endif %}", "campaign.nam", ["campaign.name"]),
         ("{% for r in recomendations %}{% endfor %}", "recomendations", ["recommendations"]),
-        ("{{ recommendations[0].prise }}", "recommendations[0].prise", ["recommendations.price"]),
+        ("{{ recommendations[0].prise }}", "recommendations[0].prise", ["recommendations[0].price"]),
+        ("{{ recommendations.first.title }}", "recommendations.first.title", ["recommendations.first.name"]),
+        ("{{ recommendations.zzz }}", "recommendations.zzz", []),
+        ("{{ recommendations.name }}", "recommendations.name", ["recommendations[0].name"]),
+        ("{{ recommendations[0].price.x }}", "recommendations[0].price.x", ["recommendations[0].price"]),
+        ("{% for p in recommendations %}{{ p.prise }}{% endfor %}", "p.prise", ["p.price"]),
+        ("{% tablerow p in recommendations %}{{ p.price.x }}{% endtablerow %}", "p.price.x", ["p.price"]),
+        ("{% for s in segments %}{{ s.name }}{% endfor %}", "s.name", ["s"]),
+        ("{{ segments.vip }}", "segments.vip", ["segments contains 'vip'"]),
+        ("{% if segments.vip %}{% endif %}", "segments.vip", ["segments contains 'vip'"]),
+        ("{{ unsubscribe_url.x }}", "unsubscribe_url.x", ["unsubscribe_url"]),
+        ("{{ campaign.name.x }}", "campaign.name.x", ["campaign.name"]),
+        ("{{ profile.id.x }}", "profile.id.x", ["profile.id"]),
+        ("{% if event.a == None %}{% endif %}", "None", ["nil"]),
+        ("{% if event.a == True %}{% endif %}", "True", ["true"]),
+        ("{% if event.a == FALSE %}{% endif %}", "FALSE", ["false"]),
         ("{{ unsubscribe_link }}", "unsubscribe_link", ["unsubscribe_url"]),
     ],
 )
@@ -106,7 +137,12 @@ def test_user_segment_is_warned_of_with_the_nearest_names(
 def test_a_name_is_warned_of_once_and_what_a_template_makes_itself_never() -> None:
     source = """{{ user.a }}{{ user.a }}{% assign total = 1 %}{{ total }}{% capture x %}{% endcapture %}
       {{ x }}
-      {% for item in recommendations %}{{ item.anything }}{{ forloop.index }}{% endfor %}
+      {% for item in event.items %}{{ item.anything }}{{ forloop.index }}{% endfor %}
+      {% for p in recommendations %}{{ p.name.size }}{{ p[event.key] }}{{ p.price | money }}{% endfor %}
+      {% for r in recommendations %}{% for r in event.items %}{{ r.own }}{% endfor %}{% endfor %}
+      {% for t in profile.traits %}{{ t[0] }}{% endfor %}{% for c in campaign %}{{ c[0] }}{% endfor %}
+      {{ campaign.first }}{{ recommendations.first.name }}{{ recommendations[event.n].url }}
+      {{ segments[0] }}{{ segments.first }}
       {{ profile.traits.anything.at.all }}{{ event.anything }}{{ segments.size }}{{ segments | join }}"""
 
     assert ["user.a"] == [warning.name for warning in language.check("html", source)]

@@ -1,12 +1,14 @@
 """Liquid as our templates speak it: escaping for HTML alone, further filters, and limits."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from liquid import Environment, RenderContext
-from liquid.builtin.expressions import FilteredExpression, TernaryFilteredExpression
+from liquid.ast import Node
+from liquid.builtin.expressions import FilteredExpression, LoopExpression, Path, TernaryFilteredExpression
 from liquid.builtin.expressions.filtered import Filter
 from liquid.exceptions import LiquidError
 from liquid.expression import Expression
@@ -15,7 +17,15 @@ from liquid.template import BoundTemplate
 from services.render.engine.model import comparing
 from services.render.engine.model.dialects import foreign_in
 from services.render.engine.model.filters import tolerant_filters
-from services.render.engine.model.names import is_known, near_filter, near_tag, nearest
+from services.render.engine.model.names import (
+    is_known,
+    name_of,
+    near_filter,
+    near_tag,
+    nearest,
+    one_of,
+    tag_inside,
+)
 from services.render.engine.model.parts import HTML, Complaint, TemplateWarning
 
 _REMEMBERED_TEMPLATES = 256
@@ -91,7 +101,7 @@ def check(part: str, source: str) -> list[TemplateWarning]:
                 )
         for used in _filters_of(template):
             used.validate_filter_arguments(template.env)
-        return list(_unknown_names(part, source, analysis.globals))[:_MOST_WARNINGS]
+        return list(islice(_unknown_names(part, source, template), _MOST_WARNINGS))
     except (LiquidError, RecursionError, MemoryError, ValueError) as error:
         raise Refused(_complaint(part, source, error)) from error
 
@@ -114,15 +124,68 @@ def _filters_in(expression: Expression) -> Iterator[Filter]:
         yield from _filters_in(child)
 
 
-def _unknown_names(part: str, source: str, names: dict[str, Any]) -> Iterator[TemplateWarning]:
+def _unknown_names(part: str, source: str, template: BoundTemplate) -> Iterator[TemplateWarning]:
     seen: set[str] = set()
-    for variables in names.values():
-        for variable in variables:
-            path = variable.segments
-            if str(variable) not in seen and not is_known(path):
-                seen.add(str(variable))
-                line = _line_of(source, variable.span.index)
-                yield TemplateWarning(part, line, str(variable), nearest(path))
+    for written, at, meant in _Names(template).found():
+        name = name_of(written)
+        if name not in seen and not is_known(meant):
+            seen.add(name)
+            # Of what a loop takes from a list the writer knows the loop's own name.
+            taken = name_of(meant[: len(meant) - len(written) + 1])
+            own = str(written[0])
+            near = [own + hint[len(taken) :] if hint.startswith(taken) else hint for hint in nearest(meant)]
+            yield TemplateWarning(part, _line_of(source, at), name, near)
+
+
+class _Names:
+    """The names of a template that it does not make itself, and what is meant by each."""
+
+    def __init__(self, template: BoundTemplate) -> None:
+        self._nodes = template.nodes
+        self._context = RenderContext(template)
+        self._made: set[str] = set()
+
+    def found(self) -> Iterator[tuple[list[Any], int, list[Any]]]:
+        """Each as it is written, where, and as it would be written outside of loops."""
+        return self._in_nodes(self._nodes, {})
+
+    def _in_nodes(
+        self, nodes: Iterable[Node], loops: Mapping[str, list[Any] | None]
+    ) -> Iterator[tuple[list[Any], int, list[Any]]]:
+        for node in nodes:
+            inside = {**loops, **{str(name): None for name in node.block_scope()}}
+            for expression in node.expressions():
+                yield from self._in_expression(expression, loops)
+                if isinstance(expression, LoopExpression) and isinstance(expression.iterable, Path):
+                    meant = self._meant(_segments(expression.iterable), loops)
+                    inside[str(expression.identifier)] = meant and one_of(meant)
+            self._made.update(map(str, node.template_scope()))
+            yield from self._in_nodes(node.children(self._context, include_partials=False), inside)
+
+    def _in_expression(
+        self, expression: Expression, loops: Mapping[str, list[Any] | None]
+    ) -> Iterator[tuple[list[Any], int, list[Any]]]:
+        if isinstance(expression, Path):
+            written = _segments(expression)
+            meant = self._meant(written, loops)
+            if meant is not None:
+                yield written, expression.token.start_index, meant
+        scope = expression.scope()
+        inside = {**loops, **{str(name): None for name in scope}} if scope else loops
+        for child in expression.children():
+            yield from self._in_expression(child, inside)
+
+    def _meant(self, written: list[Any], loops: Mapping[str, list[Any] | None]) -> list[Any] | None:
+        """None for what the template makes itself."""
+        root = str(written[0])
+        if root in loops:
+            taken = loops[root]
+            return None if taken is None else [*taken, *written[1:]]
+        return None if root in self._made else written
+
+
+def _segments(path: Path) -> list[Any]:
+    return [_segments(part) if isinstance(part, Path) else part for part in path.path]
 
 
 def render(part: str, source: str, context: dict[str, Any]) -> str:
@@ -149,6 +212,9 @@ def _complaint(part: str, source: str, error: Exception) -> Complaint:
 def _hinted(problem: str) -> str:
     """The library's words, and the tag that may be meant."""
     unknown = _UNKNOWN_TAG.search(problem)
+    place = tag_inside(unknown[1]) if unknown else ""
+    if place:
+        return f"{problem}: {place}"
     near = near_tag(unknown[1], [*_PLAIN.tags, "elsif", "when", "else"]) if unknown else ""
     return f"{problem}: did you mean '{near}'?" if near else problem
 
