@@ -311,3 +311,51 @@ def test_a_number_is_read_from_any_of_its_spellings(number: int) -> None:
 
     assert {float(number)} == {float(number_of(text) or 0) for text in spellings}
     assert number == number_of(number) == number_of(f"{number}")
+
+
+WITH_ARGUMENTS = {
+    **dict.fromkeys(("where", "find", "find_index", "has", "reject", "map"), "'a'"),
+    **dict.fromkeys(("plus", "minus", "times", "divided_by", "modulo", "at_least", "at_most"), "1"),
+    **dict.fromkeys(("append", "prepend", "money", "default", "join"), "'+'"),
+    **dict.fromkeys(("remove", "remove_last", "split"), "'&'"),
+    **dict.fromkeys(("replace", "replace_last"), "'&', '+'"),
+    "remove_first": '"\'"',
+    "replace_first": "';', ','",
+    "slice": "2, 8",
+    "truncate": "14",
+    "truncatewords": "2",
+    "date": "'%Y'",
+    "concat": "event.list",
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("value", [" O'Neill & Söhne;\n 1", "1'299.50", "2024-01-31", '<b>"A&B"</b>; x'])
+def test_a_captured_value_goes_through_any_filter_like_the_value_itself(name: str, value: str) -> None:
+    use = f"{name}: {WITH_ARGUMENTS[name]}" if name in WITH_ARGUMENTS else name
+    context = {"event": {"x": value, "list": ["&"]}}
+    itself = filled(f"{{{{ event.x | {use} }}}}", context, "html")
+    captured = filled(
+        f"{{% capture c %}}{{{{ event.x }}}}{{% endcapture %}}{{{{ c | {use} }}}}", context, "html"
+    )
+
+    assert itself == captured
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("{% capture c %}It's {{ event.x }}{% endcapture %}{{ c | truncate: 9 }}", "It&#39;s A..."),
+        ("{% capture c %}<b>{{ event.x }}</b>{% endcapture %}{{ c | squish }}", "<b>A &amp; &lt;B&gt;</b>"),
+        ("{% capture c %}<b>{{ event.x }}</b>{% endcapture %}{{ c | truncate }}", "<b>A &amp; &lt;B&gt;</b>"),
+        ("{% capture c %}{{ event.x }}{% endcapture %}{{ c | truncate: 6 | safe }}", "A &amp;..."),
+        ("{% capture c %}{{ event.x }}{% endcapture %}{{ c | upcase | squish | safe }}", "A &amp; &lt;B&gt;"),
+        ("{% capture c %}{{ event.x }}{% endcapture %}{{ c | split: ' ' | join }}", "A &amp; &lt;B&gt;"),
+        ("{% capture c %}{{ event.x }}{% endcapture %}{{ c | replace: 'A', '<i>' }}", "<i> &amp; &lt;B&gt;"),
+        ("{{ event.x | truncate: 3, '&hellip;' }}{{ 5 | money: '&euro;' }}", "A …€5.00"),
+        ("{{ event.x | truncate: 9, '...' | safe }}", "A & <B>"),
+        ("{{ '<b>' | append: event.x }}{{ '<b>' | escape }}", "<b>A &amp; &lt;B&gt;&lt;b&gt;"),
+    ],
+)
+def test_what_is_escaped_already_is_escaped_once_and_never_live(source: str, shown: str) -> None:
+    assert shown == filled(source, {"event": {"x": "A & <B>"}}, "html")

@@ -6,12 +6,13 @@ all the same. What the template itself does wrong, such as a filter without its 
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from functools import wraps
 from typing import Any
 
+from liquid import Markup
 from liquid.builtin.expressions.arguments import KeywordArgument, PositionalArgument
 from liquid.exceptions import FilterArgumentError, LiquidError
 
@@ -37,6 +38,13 @@ _TEXT_FILTERS = (
     *("base64_url_safe_encode", "base64_url_safe_decode"),
 )
 _MOST_MONEY_DIGITS = 15
+_ENCODING = frozenset({"json", "escapejs", "url_encode", "base64_encode", "base64_url_safe_encode"})
+_OF_THE_TEXT = _ENCODING | {"escape", "truncate", "truncatewords", "money"}
+# What does the same to a text and to one that is escaped.
+_INDIFFERENT = frozenset(
+    {"safe", "default", "concat", "append", "prepend", "strip", "lstrip", "rstrip"}
+    | {"strip_newlines", "newline_to_br"}
+)
 # What a value may do to a filter; what only the template can do is told apart by the filter's signature.
 _FAILURES = (LiquidError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
@@ -85,17 +93,19 @@ def tolerant_filters(liquid: Mapping[str, Filter]) -> dict[str, Filter]:
         "money": _money,
         "json": _json,
     }
-    return {name: _tolerant(filter_) for name, filter_ in filters.items()}
+    return {name: _tolerant(name, filter_) for name, filter_ in filters.items()}
 
 
-def _tolerant(filter_: Filter) -> Filter:
+def _tolerant(name: str, filter_: Filter) -> Filter:
     """The filter, giving nothing where a value is too much for it."""
     signature = inspect.signature(filter_)
 
     @wraps(filter_)
     def call(*values: Any, **named: Any) -> Any:
         try:
-            return filter_(*values, **named)
+            if name in _INDIFFERENT or not any(isinstance(value, Markup) for value in values):
+                return filter_(*values, **named)
+            return _of_markup(name, filter_, values, named)
         except _FAILURES:
             return None
 
@@ -111,6 +121,36 @@ def _tolerant(filter_: Filter) -> Filter:
 
     call.validate = validate  # type: ignore[attr-defined]
     return call
+
+
+# ---- what is escaped already
+
+
+def _of_markup(name: str, filter_: Filter, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """Works on the text that people read, and escapes what comes of it once.
+
+    What has tags of the template's own stays markup, where the filter does not cut it or encode it.
+    """
+    is_markup = isinstance(values[0], Markup)
+    if name not in _OF_THE_TEXT and not (is_markup and all(map(_is_text, values))):
+        found = filter_(*values, **named)
+        # It moves nothing but blanks.
+        return Markup(found) if name == "squish" else found
+    text, *others = (value.unescape() if isinstance(value, Markup) else value for value in values)
+    found = filter_(text, *others, **named)
+    if name in _ENCODING or not is_markup:
+        return found
+    return values[0] if found == text else _escaped(found)
+
+
+def _is_text(value: object) -> bool:
+    return not isinstance(value, Markup) or not any(character in value for character in '<>"')
+
+
+def _escaped(found: object) -> object:
+    if isinstance(found, list):
+        return [_escaped(item) for item in found]
+    return Markup.escape(found) if isinstance(found, str) else found
 
 
 # ---- texts
@@ -246,9 +286,11 @@ def _money(value: object, symbol: object = "") -> str:
 
 
 def _join(left: object, separator: object = " ") -> str:
-    between = text_of(separator)
+    between, texts = text_of(separator), [text_of(item) for item in items_of(left)]
     # In HTML a separator of the template's own is safe, and escapes the items that it joins.
-    return between.join(map(text_of, items_of(left)))
+    if any(isinstance(text, Markup) for text in texts):
+        between = Markup.escape(between)
+    return between.join(texts)
 
 
 def _compact(left: object, name: object = None) -> list[object]:
