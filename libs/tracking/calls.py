@@ -7,7 +7,7 @@ lose digits.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -16,7 +16,12 @@ from libs.tracking import splitting
 
 Decoded = TypeVar("Decoded")
 
-_RAW_NULL: Final = (b"", b"null")
+# PHP writes an object without members as an empty list, and other programs one that they lack as a text.
+_NOTHING: Final = (b"", b"null", b"[]", b'""', b"[ ]")
+_NO_TRAITS: Final = (*_NOTHING, b"{}", b"{ }")
+_EMPTY: Final = (b"[]", b"{}", b"false")
+# What has more bytes says something: the large objects of most events are not compared.
+_MOST_NOTHING: Final = 4
 _BOM: Final = b"\xef\xbb\xbf"
 _PLACES: Final = ("page", "screen")
 # It fills `originalTimestamp` always, with the time of the call; `timestamp` beside it is the caller's own.
@@ -64,6 +69,8 @@ class Batch(msgspec.Struct, gc=False):
     context: bytes = b""
     integrations: bytes = b""
     write_key: str = ""
+    left_out: Sequence[LeftOut] = ()
+    """What each of its calls is told."""
 
 
 class _Call(msgspec.Struct, rename="camel"):
@@ -93,11 +100,12 @@ class _FileCall(_Call, rename="camel"):
 
     email: str | None = None
     phone: str | int | None = None
+    consent: msgspec.Raw = msgspec.Raw()
 
 
 class _Batch(msgspec.Struct, rename="camel"):
     batch: list[msgspec.Raw]
-    sent_at: str | None = None
+    sent_at: msgspec.Raw = msgspec.Raw()
     context: msgspec.Raw = msgspec.Raw()
     integrations: msgspec.Raw = msgspec.Raw()
     write_key: str | None = None
@@ -121,10 +129,29 @@ _batch = msgspec.json.Decoder(_Batch)
 _write_key = msgspec.json.Decoder(_WriteKey)
 _context = msgspec.json.Decoder(_Context)
 _text = msgspec.json.Decoder(str)
+_text_or_number = msgspec.json.Decoder(str | int)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LONE_SURROGATE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+_INTEGER: Final = re.compile(rb"-?[0-9]+")
+# The fields that say whose call it is, and the kinds that can't do without another.
+_WHO: Final = ("userId", "anonymousId", "email", "phone")
+_NEEDED: Final = {
+    "track": ("event",),
+    "group": ("groupId",),
+    "alias": ("userId", "previousId"),
+    "": ("type", "event"),
+}
+_OTHER_TIME: Final = {"timestamp": "originalTimestamp", "originalTimestamp": "timestamp"}
+# Both contexts may say something of consent, and a denial in the lower one is no less one.
+_JOINED: Final = ("consent", "consentManagement", "categoryPreferences", "category_preferences")
+# Java's name of the zone, behind the offset that says all.
+_ZONE_NAME: Final = re.compile(r"(.*(?:Z|[+-][0-9]{2}:?[0-9]{2}))\[[^\[\]]*\]")
+# A date by itself, or with a time that is set off from it.
+_DATE: Final = re.compile(
+    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|[0-9]{4}-W[0-9]{2}(?:-[0-9])?|[0-9]{4}W[0-9]{2,3})(?:[Tt ]|\Z)"
 )
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # msgspec ends a complaint with the place: "Expected `str`, got `array` - at `$.userId`".
@@ -143,12 +170,14 @@ def decode_batch(body: bytes) -> Batch:
         raise _complaint(error) from None
     except _UNREADABLE as error:
         return _split(body, error)
+    sent_at, left_out = _sent_at_of(bytes(read.sent_at))
     return Batch(
         [bytes(raw) for raw in read.batch],
-        read.sent_at,
+        sent_at,
         bytes(read.context),
         bytes(read.integrations),
         read.write_key or "",
+        left_out,
     )
 
 
@@ -159,18 +188,23 @@ def _split(body: bytes, error: Exception) -> Batch:
         calls = splitting.items(members["batch"])
     except (splitting.Unsplittable, KeyError):
         raise Malformed("body", _not_json(body, error)) from None
-    rest = {name: members.get(name, b"") for name in ("sentAt", "writeKey")}
-    sent_at, write_key = (_text_of(name, raw) for name, raw in rest.items())
-    return Batch(
-        calls, sent_at, members.get("context", b""), members.get("integrations", b""), write_key or ""
-    )
-
-
-def _text_of(name: str, raw: bytes) -> str | None:
     try:
-        return None if raw in _RAW_NULL else _text.decode(raw)
+        write_key = msgspec.json.decode(members.get("writeKey", b"null"), type=str | None)
     except _UNREADABLE:
-        raise Malformed(name, "is not a string") from None
+        raise Malformed("writeKey", "is not a string") from None
+    context, integrations = members.get("context", b""), members.get("integrations", b"")
+    sent_at, left_out = _sent_at_of(members.get("sentAt", b""))
+    return Batch(calls, sent_at, context, integrations, write_key or "", left_out)
+
+
+def _sent_at_of(raw: bytes) -> tuple[str | None, Sequence[LeftOut]]:
+    """It only corrects clocks: where it is no text, each call is told so, and stays."""
+    if raw in _NOTHING:
+        return None, ()
+    try:
+        return _text.decode(raw), ()
+    except _UNREADABLE:
+        return None, (LeftOut("sentAt", "is not a string", Malformed.reason),)
 
 
 def write_key_of(body: bytes) -> str:
@@ -198,25 +232,85 @@ _NO_BATCH: Final = Batch(())
 
 def decode_call(body: bytes, kind: str = "", batch: Batch = _NO_BATCH) -> Call:
     """One call; `kind` is the endpoint's, `batch` the one that it came in. Invalid names the field."""
-    read = _decoded(_call, body)
-    return _call_of(read, kind or read.type or "", batch)
+    left_out: list[LeftOut] = []
+    read = _decoded(_call, body, kind, left_out)
+    return _call_of(read, kind or read.type or "", batch, left_out)
 
 
 def decode_file_call(body: bytes) -> Call:
-    """A call from a file: it may name addresses beside ids, and without a type its event tells what it is."""
-    read = _decoded(_file_call, body)
-    call = _call_of(read, read.type or ("track" if read.event else "identify"), _NO_BATCH)
+    """A call from a file: it may name addresses beside ids, and without a type its event tells what it is.
+
+    What it says of consent beside its context counts as if it stood there.
+    """
+    left_out: list[LeftOut] = []
+    read = _decoded(_file_call, body, "", left_out)
+    consent = bytes(read.consent)
+    if consent not in _NOTHING:
+        read.context = msgspec.Raw(_merged(bytes(read.context), b'{"consent":%b}' % consent, _JOINED))
+    call = _call_of(read, read.type or ("track" if read.event else "identify"), _NO_BATCH, left_out)
     call.email, call.phone = read.email or None, _id(read.phone)
     return call
 
 
-def _decoded(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
+def _decoded(
+    decoder: msgspec.json.Decoder[Decoded], body: bytes, kind: str, left_out: list[LeftOut]
+) -> Decoded:
+    body = body.removeprefix(_BOM)
     try:
-        return decoder.decode(body.removeprefix(_BOM))
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _complaint(error) from None
+        return _mended(decoder, body, kind, _complaint(error), left_out)
     except _UNREADABLE as error:
         raise Malformed("body", _not_json(body, error)) from None
+
+
+def _mended(
+    decoder: msgspec.json.Decoder[Decoded],
+    body: bytes,
+    kind: str,
+    complaint: Invalid,
+    left_out: list[LeftOut],
+) -> Decoded:
+    """A call without the fields that can't be read, where it does not need them; Invalid where it does."""
+    try:
+        fields = _object.decode(body)
+    except _UNREADABLE:
+        raise complaint from None
+    kind = kind or _said_in(fields, "type", _text)
+    while True:
+        name = complaint.field
+        raw = bytes(fields.get(name, b""))
+        if name == "messageId" and _INTEGER.fullmatch(raw):
+            fields[name] = msgspec.Raw(b'"%b"' % raw)
+        elif not raw or _is_needed(name, raw, kind, fields):
+            raise complaint
+        else:
+            del fields[name]
+            left_out.append(LeftOut(name, complaint.problem, complaint.reason))
+        try:
+            return decoder.decode(msgspec.json.encode(fields))
+        except msgspec.ValidationError as error:
+            complaint = _complaint(error)
+        except _UNREADABLE as error:
+            raise Malformed("body", _not_json(body, error)) from None
+
+
+def _is_needed(name: str, raw: bytes, kind: str, fields: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether a call is worth nothing, or is another one, without a field that can't be read."""
+    if name in _NEEDED.get(kind, ()):
+        return True
+    if name in _WHO:
+        # An empty one is how some languages write nobody: the call may name its person in another way.
+        others = [_said_in(fields, other, _text_or_number) for other in _WHO if other != name]
+        return raw not in _EMPTY and not any(others)
+    return name in _OTHER_TIME and not _said_in(fields, _OTHER_TIME[name], _text)
+
+
+def _said_in(fields: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[Any]) -> str:
+    try:
+        return str(decoder.decode(fields.get(name, b'""')))
+    except _UNREADABLE:
+        return ""
 
 
 def _not_json(body: bytes, error: Exception) -> str:
@@ -232,14 +326,19 @@ def _complaint(error: msgspec.ValidationError) -> Invalid:
     return Malformed(match["field"] or "body", match["problem"])
 
 
-def _call_of(read: _Call, kind: str, batch: Batch) -> Call:
-    context = _merged(batch.context, bytes(read.context))
+def _call_of(read: _Call, kind: str, batch: Batch, left_out: list[LeftOut]) -> Call:
+    context = _merged(batch.context, bytes(read.context), _JOINED)
     traits, properties = bytes(read.traits), bytes(read.properties)
-    if kind == "identify" and traits in _RAW_NULL:
+    if kind == "identify" and traits in _NO_TRAITS:
         traits = _traits_in(context)
     category = bytes(read.category)
-    if category not in _RAW_NULL and kind in _PLACES:
+    if category and kind in _PLACES and category not in _NOTHING:
         properties = _merged(b'{"category":%b}' % category, properties)
+    try:
+        sent_at = _time("sentAt", read.sent_at or batch.sent_at)
+    except Malformed as error:
+        sent_at = None
+        left_out.append(LeftOut(error.field, error.problem, error.reason))
     call = Call(
         type=kind,
         message_id=read.message_id,
@@ -248,32 +347,42 @@ def _call_of(read: _Call, kind: str, batch: Batch) -> Call:
         previous_id=_id(read.previous_id),
         group_id=_id(read.group_id),
         name=read.event if kind == "track" else read.name,
-        time=_time("timestamp", _claimed(read, context)),
-        sent_at=_time("sentAt", read.sent_at or batch.sent_at),
+        time=_claimed(read, context, left_out),
+        sent_at=sent_at,
         properties=_present(properties),
         traits=_present(traits),
         context=_present(context),
         integrations=_present(_merged(batch.integrations, bytes(read.integrations))),
     )
     channel = bytes(read.channel)
-    if channel not in _RAW_NULL:
-        _set_channel(call, channel)
+    if channel and channel not in _NOTHING:
+        _set_channel(call, channel, left_out)
+    if left_out or batch.left_out:
+        call.left_out = (*left_out, *batch.left_out)
     return call
 
 
-def _set_channel(call: Call, raw: bytes) -> None:
+def _set_channel(call: Call, raw: bytes, left_out: list[LeftOut]) -> None:
     try:
         call.channel = _text.decode(raw)
     except _UNREADABLE:
-        call.left_out = (LeftOut("channel", "is not a string", Malformed.reason),)
+        left_out.append(LeftOut("channel", "is not a string", Malformed.reason))
 
 
-def _claimed(read: _Call, context: bytes) -> str | None:
-    """When the caller says that it happened."""
+def _claimed(read: _Call, context: bytes, left_out: list[LeftOut]) -> int | None:
+    """When the caller says that it happened: of two times the caller's own, if it can be read."""
     original, corrected = read.original_timestamp, read.timestamp
-    if original and corrected and original != corrected and _library(context) == _FILLS_ORIGINAL:
-        return corrected
-    return original or corrected
+    if not original or not corrected or original == corrected:
+        return _time("timestamp", corrected or original)
+    times = [("originalTimestamp", original), ("timestamp", corrected)]
+    if _library(context) == _FILLS_ORIGINAL:
+        times.reverse()
+    try:
+        return _time(*times[0])
+    except Malformed as error:
+        time = _time(*times[1])
+        left_out.append(LeftOut(error.field, error.problem, error.reason))
+        return time
 
 
 def _library(context: bytes) -> str:
@@ -285,7 +394,7 @@ def _library(context: bytes) -> str:
 
 
 def _present(raw: bytes) -> bytes:
-    return b"" if raw in _RAW_NULL else raw
+    return raw if len(raw) > _MOST_NOTHING or raw not in _NOTHING else b""
 
 
 def _id(value: str | int | None) -> str | None:
@@ -293,20 +402,27 @@ def _id(value: str | int | None) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _merged(below: bytes, above: bytes) -> bytes:
-    """Two JSON objects, the second over the first; what is no object is left to the checks."""
-    if below in _RAW_NULL:
+def _merged(below: bytes, above: bytes, joined: Sequence[str] = ()) -> bytes:
+    """Two JSON objects, the second over the first; what is no object is left to the checks.
+
+    A member that `joined` names, and both have, is merged in the same way.
+    """
+    if below in _NOTHING:
         return above
-    if above in _RAW_NULL:
+    if above in _NOTHING:
         return below
     try:
         upper = _object.decode(above)
     except _UNREADABLE:
         return above
     try:
-        return msgspec.json.encode({**_object.decode(below), **upper})
+        lower = _object.decode(below)
     except _UNREADABLE:
         return below
+    for name in joined:
+        if name in lower and name in upper:
+            upper[name] = msgspec.Raw(_merged(bytes(lower[name]), bytes(upper[name]), joined))
+    return msgspec.json.encode({**lower, **upper})
 
 
 def _traits_in(context: bytes) -> bytes:
@@ -323,7 +439,12 @@ def _time(field: str, text: str | None) -> int | None:
         return None
     try:
         time = datetime.fromisoformat(text)
+        # Python takes any character before the time, also the sign of a date's zone.
+        if "T" not in text and not _DATE.match(text):
+            raise ValueError
         aware = time if time.tzinfo else time.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1_000_000)
     except (ValueError, OverflowError):
+        if text.endswith("]") and (named := _ZONE_NAME.fullmatch(text)):
+            return _time(field, named[1])
         raise Malformed(field, "is not an ISO 8601 time such as 2026-01-31T12:00:00.000Z") from None

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.errors import Invalid, Malformed
 from libs.times import micros, set_time
-from libs.tracking.calls import Call
+from libs.tracking.calls import Call, LeftOut
 from tessera.ingest.v1 import event_pb2
 
 TYPES: Final = {
@@ -28,6 +28,7 @@ _FIELDS: Final = {
     "previousId": "previous_id",
     "groupId": "group_id",
     "event": "name",
+    "sentAt": "sent_at",
     "properties": "properties_json",
     "traits": "traits_json",
     "context": "context_json",
@@ -43,7 +44,7 @@ def field_name(name: str) -> str:
 
 def call_of(event: event_pb2.Event) -> Call:
     """An event of the contract; Invalid names the field that can't be read."""
-    return Call(
+    call = Call(
         type=_NAMES.get(event.type) or str(event.type or ""),
         message_id=event.message_id or None,
         user_id=event.user_id or None,
@@ -54,7 +55,6 @@ def call_of(event: event_pb2.Event) -> Call:
         group_id=event.group_id or None,
         name=event.name or None,
         time=_micros("timestamp", event.timestamp) if event.HasField("timestamp") else None,
-        sent_at=_micros("sent_at", event.sent_at) if event.HasField("sent_at") else None,
         properties=event.properties_json,
         traits=event.traits_json,
         context=event.context_json,
@@ -63,6 +63,17 @@ def call_of(event: event_pb2.Event) -> Call:
         integrations=event.integrations_json,
         channel=event.channel or None,
     )
+    if event.HasField("sent_at"):
+        _set_sent_at(call, event.sent_at)
+    return call
+
+
+def _set_sent_at(call: Call, time: Timestamp) -> None:
+    """It only corrects clocks: where it is no time, the call stays without it."""
+    try:
+        call.sent_at = _micros("sentAt", time)
+    except Malformed as error:
+        call.left_out = (LeftOut(error.field, error.problem, error.reason),)
 
 
 def event_of(call: Call, message_id: str = "") -> event_pb2.Event:

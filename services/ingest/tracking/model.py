@@ -6,7 +6,8 @@ Events are msgspec structs: they are made in a fraction of a dataclass's time.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -48,10 +49,19 @@ _EMAIL_EVENTS: Final = frozenset(
         "Unsubscribed",
     }
 )
-# How else programs write false. Nothing but true grants.
+# How else programs write false, without what they set words off by. Nothing but true grants.
 _DENIALS: Final = frozenset(
-    {"false", "no", "0", "off", "deny", "denied", "declined", "rejected", "optout", "opt-out", "opt_out"}
+    "false f no n nein non nee nej off deny denied decline declined reject rejected refuse refused"
+    " revoke revoked withdraw withdrawn disable disabled disallow disallowed disagree disagreed block blocked"
+    " optout optedout unsubscribe unsubscribed notgranted".split()
 )
+_BETWEEN_WORDS: Final = re.compile(r"[\s_.\-]+")
+# PHP writes an object without members as an empty list, and other programs one that they lack as a text.
+_NOTHING: Final[tuple[Any, ...]] = (None, [], "")
+_PREFERENCES: Final = ("categoryPreferences", "category_preferences")
+_DENIED: Final = "context.consentManagement.deniedConsentIds"
+# A clock may run behind by decades, where its battery is empty; none runs ahead by more.
+_MOST_SENT_AHEAD: Final = 366 * 86_400 * 1_000_000
 _ALIAS: Final = LeftOut(
     "previousId",
     "joins the user id only with an anonymous id: where it is a user id nothing is joined",
@@ -135,12 +145,12 @@ def accept(call: Call, source: Source, received: int, new_message_id: str) -> Co
         kept_traits = addresses.traits
     consent: Mapping[str, bool] = {}
     dropped = 0
-    if call.consent or "consent" in context or call.name in _WITHDRAWALS:
+    if call.consent or "consent" in context or "consentManagement" in context or call.name in _WITHDRAWALS:
         consent, dropped = _consent(call, context, left_out)
     _check_identity(call, source, bool(email or phone), left_out)
     if kind is EventType.ALIAS:
         left_out.append(_ALIAS)
-    event_time = _event_time(call, received)
+    event_time = _event_time(call, received, left_out)
     message_id = call.message_id or new_message_id
     collected = Collected(
         event_id=event_id(source.source_id, message_id),
@@ -232,9 +242,9 @@ def _object(name: str, text: bytes) -> dict[str, Any]:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Malformed(name, f"is not valid JSON: {error}") from None
-    if value is None:
-        return {}
     if not isinstance(value, dict):
+        if value in _NOTHING:
+            return {}
         raise Malformed(name, "must be a JSON object")
     # The text tells cheaply where a closer look is needed at all.
     if b"\\u0000" in text or text.count(b"{") + text.count(b"[") > _MOST_DEPTH:
@@ -339,13 +349,12 @@ def _consent(
     A source's default is nobody's statement. A denial is never lost: not to a limit, not to a purpose beside
     it that can't be read.
     """
-    consent = dict(call.consent)
+    consent = _joined(call.consent.items())
     place = "consent"
-    stated = context.get("consent")
-    if stated is not None:
+    if "consent" in context or "consentManagement" in context:
         place = "context.consent"
-        for purpose, granted in _preferences(stated, left_out):
-            consent.setdefault(purpose, granted)
+        stated = _joined([*_preferences(context, left_out), *_denied(context, left_out)])
+        consent = {**stated, **consent}
     if call.name in _WITHDRAWALS and call.type == EventType.TRACK.value:
         consent[EMAIL_MARKETING] = False
     if not consent:
@@ -358,30 +367,90 @@ def _consent(
     return _within_limit(consent, place, left_out)
 
 
-def _preferences(stated: Any, left_out: list[LeftOut]) -> list[tuple[str, bool]]:
+def _joined(said: Iterable[tuple[str, bool]]) -> dict[str, bool]:
+    """What is said of each purpose; where one is named twice, as by another case, its denial stands."""
+    consent: dict[str, bool] = {}
+    for name, granted in said:
+        purpose = _purpose(name)
+        consent[purpose] = granted and consent.get(purpose, True)
+    return consent
+
+
+def _purpose(name: str) -> str:
+    """A purpose that we know, however it is written; any other as it stands there."""
+    if name in _KNOWN_PURPOSES:
+        return name
+    plain = name.strip().lower()
+    return plain if plain in _KNOWN_PURPOSES else name
+
+
+def _preferences(context: Mapping[str, Any], left_out: list[LeftOut]) -> list[tuple[str, bool]]:
     """Purposes as SDKs state them. Invalid where they can't be read at all: a denial may stand there."""
-    place = "context.consent"
-    if not isinstance(stated, dict):
-        raise Invalid(place, "must be an object")
-    preferences = stated.get("categoryPreferences")
-    place = "context.consent.categoryPreferences"
-    if preferences is None:
-        return []
-    if not isinstance(preferences, dict):
-        raise Invalid(place, "must be an object")
-    found = []
+    stated = _inner("context.consent", context.get("consent"))
+    found: list[tuple[str, bool]] = []
+    by_category = False
+    for name in _PREFERENCES:
+        place = f"context.consent.{name}"
+        if preferences := _inner(place, stated.get(name)):
+            by_category = True
+            found += _read_preferences(place, preferences, left_out)
+    # Beside categories stand other things: the version of a banner, a time.
+    flat = {
+        name: granted
+        for name, granted in stated.items()
+        if name not in _PREFERENCES and not (by_category and _purpose(name) not in _KNOWN_PURPOSES)
+    }
+    return [*found, *_read_preferences("context.consent", flat, left_out)]
+
+
+def _inner(place: str, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return value
+    if value in _NOTHING:
+        return {}
+    raise Invalid(place, "must be an object")
+
+
+def _read_preferences(
+    place: str, preferences: Mapping[str, Any], left_out: list[LeftOut]
+) -> Iterator[tuple[str, bool]]:
     for purpose, granted in preferences.items():
         if isinstance(granted, bool):
-            found.append((purpose, granted))
+            yield purpose, granted
             continue
-        denied = not isinstance(granted, dict | list) and str(granted).strip().lower() in _DENIALS
+        denied = _denies(granted)
         if denied:
-            found.append((purpose, False))
+            yield purpose, False
         if granted is not None:
             became = "counts as false" if denied else "says nothing"
             left_out.append(
                 LeftOut(f"{place}.{purpose}"[:_MOST_ID], f"must be true or false: {became}", Malformed.reason)
             )
+
+
+def _denies(value: Any) -> bool:
+    """Whether it says no, in whichever words."""
+    if isinstance(value, dict):
+        granted = value.get("granted")
+        return not isinstance(granted, dict) and _denies(granted)
+    if isinstance(value, str):
+        word = _BETWEEN_WORDS.sub("", value).lower()
+        return word in _DENIALS or (bool(word) and not word.strip("0"))
+    return isinstance(value, int | float) and value == 0
+
+
+def _denied(context: Mapping[str, Any], left_out: list[LeftOut]) -> list[tuple[str, bool]]:
+    """The categories that RudderStack's SDKs list as denied. What they list as allowed grants nothing."""
+    management = context.get("consentManagement")
+    ids = management.get("deniedConsentIds") if isinstance(management, dict) else management
+    if ids in _NOTHING:
+        return []
+    listed = ids if isinstance(ids, list) else [ids]
+    found = [(one, False) for one in listed if isinstance(one, str) and isinstance(management, dict)]
+    if len(found) < len(listed):
+        left_out.append(
+            LeftOut(_DENIED, "must be a list of texts: other things say nothing", Malformed.reason)
+        )
     return found
 
 
@@ -423,7 +492,7 @@ def _check_identity(call: Call, source: Source, has_address: bool, left_out: Seq
         return
     if not has_address:
         for one in left_out:
-            if one.field.endswith(("email", "phone")):
+            if one.field in ("userId", "anonymousId") or one.field.endswith(("email", "phone")):
                 raise Malformed(one.field, f"{one.reason}, and nothing else says whose event it is")
         raise Required("userId", "is required, or an anonymous id")
     if not source.trusted:
@@ -432,13 +501,17 @@ def _check_identity(call: Call, source: Source, has_address: bool, left_out: Seq
         )
 
 
-def _event_time(call: Call, received: int) -> int:
+def _event_time(call: Call, received: int, left_out: list[LeftOut]) -> int:
     """When it happened, corrected for the client's clock: received - (sent - claimed)."""
     if call.time is None:
         return received
     claimed = call.time
     if call.sent_at is not None:
-        claimed = received - (call.sent_at - call.time)
+        if 0 <= call.sent_at <= received + _MOST_SENT_AHEAD:
+            claimed = received - (call.sent_at - call.time)
+        else:
+            problem = "is no time of sending: the time of the event stays as it is"
+            left_out.append(LeftOut("sentAt", problem, Malformed.reason))
     if claimed < 0:
         raise Invalid("timestamp", "lies before 1970")
     return received if claimed > received + _MOST_AHEAD else claimed

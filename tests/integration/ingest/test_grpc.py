@@ -29,7 +29,7 @@ async def test_events_are_collected_and_what_is_wrong_is_rejected_alone(ingest: 
     events = [
         _event(message_id="fine", properties_json=b'{"n":18446744073709551617}'),
         _event(message_id="nothing", traits_json=b"null", context_json=b"{}"),
-        _event(message_id="bad", properties_json=b"[]"),
+        _event(message_id="bad", properties_json=b"[1]"),
         _event(message_id="nul", user_id="", email="a\0@b.co"),
         _event(message_id="large", properties_json=b'{"a":"%b"}' % (b"x" * 32_768)),
         _event(message_id="typeless", type=event_pb2.EVENT_TYPE_UNSPECIFIED),
@@ -66,7 +66,6 @@ async def test_a_rejection_names_the_field_as_the_contract_does(ingest: Ingest) 
         "traits_json": _event(traits_json=b"1"),
         "context_json.consent": _event(context_json=b'{"consent":1}'),
         "timestamp": _event(timestamp=Timestamp(seconds=1_795_632_958_327)),
-        "sent_at": _event(sent_at=Timestamp(nanos=-5)),
     }
     answer = await ingest.stub.CollectEvents(
         pb.CollectEventsRequest(write_key=SERVER_KEY, events=wrong.values())
@@ -74,6 +73,16 @@ async def test_a_rejection_names_the_field_as_the_contract_does(ingest: Ingest) 
 
     assert [*wrong] == [rejection.field for rejection in answer.rejections]
     assert {"REQUIRED", "MALFORMED", "TOO_LARGE", "INVALID"} == {r.code for r in answer.rejections}
+
+
+async def test_a_time_of_sending_that_is_none_is_told_as_the_contract_calls_it(ingest: Ingest) -> None:
+    events = [_event(sent_at=Timestamp(nanos=-5)), _event(sent_at=Timestamp(seconds=253_402_300_000))]
+    for event in events:
+        event.timestamp.seconds = 1_700_000_000
+    answer = await ingest.stub.CollectEvents(pb.CollectEventsRequest(write_key=SERVER_KEY, events=events))
+
+    assert [(0, "sent_at"), (1, "sent_at")] == [(one.index, one.field) for one in answer.warnings]
+    assert {1_700_000_000} == {event.event_time.seconds for event in await ingest.stored()}
 
 
 _NO_BATCHES: list[tuple[type[TesseraError], pb.CollectEventsRequest]] = [

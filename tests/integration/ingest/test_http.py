@@ -167,35 +167,38 @@ async def test_what_is_wrong_in_a_batch_is_rejected_alone_and_kept_with_its_reas
         {"type": "identify", "userId": "1", "messageId": "m2", "traits": {"a": ["\0"]}},
         {"type": "page", "userId": "1", "messageId": "fine"},
     ]
-    raw = _batch(*calls)[:-2] + b',{"messageId":7},"\xff"]}'
+    raw = _batch(*calls)[:-2] + b',{"userId":true},"\xff"]}'
     answer = await _post(ingest, "/v1/batch", raw)
     kept, _ = await ingest.rejections.page(1 << 62, 10, "")
 
     assert 200 == answer.status_code
-    assert [(1, "nameless", "event"), (2, "m2", "traits.a[0]"), (4, "", "messageId"), (5, "", "body")] == [
+    assert [(1, "nameless", "event"), (2, "m2", "traits.a[0]"), (4, "", "userId"), (5, "", "body")] == [
         (r["index"], r["messageId"], r["field"]) for r in answer.json()["rejected"]
     ]
     assert ["fine", "m"] == sorted(event.message_id for event in await ingest.stored())
-    assert [b'"\xff"', b'{"messageId":7}'] == [k.rejected.body for k in kept[:2]]
-    assert ["body", "messageId", "traits.a[0]", "event"] == [k.rejected.field for k in kept]
+    assert [b'"\xff"', b'{"userId":true}'] == [k.rejected.body for k in kept[:2]]
+    assert ["body", "userId", "traits.a[0]", "event"] == [k.rejected.field for k in kept]
     assert ["REQUIRED", "INVALID", "MALFORMED", "MALFORMED"] == [r["code"] for r in answer.json()["rejected"]]
     assert {"shop"} == {k.rejected.source_id for k in kept}
 
 
 async def test_the_batchs_context_consent_and_clock_count_for_each_event(ingest: Ingest) -> None:
+    granting = {"categoryPreferences": {"analytics": True}}
     calls = [
         {"type": "track", **_TRACK, "messageId": "a", "timestamp": "2026-01-01T00:00:00Z"},
-        {"type": "track", **_TRACK, "messageId": "b", "context": {"ip": "2.2.2.2", "consent": None}},
+        {"type": "track", **_TRACK, "messageId": "b", "context": {"ip": "2.2.2.2", "consent": granting}},
+        {"type": "track", **_TRACK, "messageId": "c", "context": {"consent": None}},
     ]
     context = {"ip": "1.1.1.1", "consent": {"categoryPreferences": {"analytics": False}}}
     before = micros()
     await _post(ingest, "/v1/batch", _batch(*calls, context=context, sentAt="2026-01-01T00:00:10Z"))
-    denied, granted = sorted(await ingest.stored(), key=lambda event: event.message_id)
+    denied, granted, silent = sorted(await ingest.stored(), key=lambda event: event.message_id)
     happened = denied.event_time.seconds * 1_000_000 + denied.event_time.nanos // 1000
 
     assert (7, b"", {"analytics": False}) == (denied.type, denied.context_json, dict(denied.consent))
     assert 2 == granted.type
-    assert {"ip": "2.2.2.2", "consent": None} == orjson.loads(granted.context_json)
+    assert {"ip": "2.2.2.2", "consent": granting} == orjson.loads(granted.context_json)
+    assert {"analytics": False} == dict(silent.consent)
     assert before - 11_000_000 < happened < micros() - 9_000_000
 
 

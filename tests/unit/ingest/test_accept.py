@@ -7,7 +7,7 @@ import pytest
 
 from libs.addresses import normal_email, normal_phone
 from libs.errors import Invalid
-from libs.tracking.calls import Call
+from libs.tracking.calls import Call, LeftOut
 from services.ingest.sources.model import Source
 from services.ingest.tracking.model import Collected, EventType, accept, event_id
 
@@ -56,7 +56,15 @@ def test_the_event_time(time: int | None, sent_at: int | None, expected: int) ->
 
 def test_a_time_before_1970_is_refused() -> None:
     assert "timestamp" == _refusal(time=-1)
-    assert "timestamp" == _refusal(time=5, sent_at=NOW + 10**18)
+    assert "timestamp" == _refusal(time=5, sent_at=NOW + 3600 * _SECOND)
+
+
+@pytest.mark.parametrize("sent_at", [-1, NOW + 10**18, NOW + 367 * 86400 * _SECOND])
+def test_an_absurd_time_of_sending_is_told_and_corrects_nothing(sent_at: int) -> None:
+    event = _accept(time=NOW - 5, sent_at=sent_at)
+
+    assert (NOW - 5, None) == (event.event_time, event.original_time)
+    assert [("sentAt", "MALFORMED")] == _told(event)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,9 @@ def test_a_time_before_1970_is_refused() -> None:
         ("userId", {"user_id": "a\0"}),
         ("messageId", {"message_id": "m" * 101}),
         ("event", {"name": "a\0"}),
-        ("properties", {"properties": b"[]"}),
+        ("properties", {"properties": b"[1]"}),
+        ("properties", {"properties": b"false"}),
+        ("traits", {"traits": b"0"}),
         ("properties", {"properties": b"{"}),
         ("properties", {"properties": b'{"a":NaN}'}),
         ("properties", {"properties": b'{"a":1e999}'}),
@@ -83,7 +93,9 @@ def test_a_time_before_1970_is_refused() -> None:
         ("properties.a[0].b", {"properties": b'{"a":[{"b":"\\u0000"}]}'}),
         ("properties", {"properties": b'{"\\u0000":1}'}),
         ("context.consent", {"context": b'{"consent":1}'}),
-        ("context.consent.categoryPreferences", {"context": _preferences(b"[]")}),
+        ("context.consent", {"context": b'{"consent":false}'}),
+        ("context.consent.categoryPreferences", {"context": _preferences(b"[1]")}),
+        ("context.consent.categoryPreferences", {"context": _preferences(b"false")}),
     ],
 )
 def test_what_a_client_can_get_wrong_is_refused_by_the_name_of_the_field(
@@ -310,3 +322,111 @@ def test_an_event_of_nothing_but_faults_makes_no_long_answer() -> None:
     stated = orjson.dumps({f"p{n}": 7 for n in range(500)})
 
     assert len(_accept(context=_preferences(stated)).left_out) <= 10
+
+
+def _consent(context: object, **fields: Any) -> tuple[dict[str, bool], list[str]]:
+    event = _accept(context=orjson.dumps(context), **fields)
+    return dict(event.consent), [field for field, _ in _told(event)]
+
+
+@pytest.mark.parametrize(
+    ("context", "consent", "told"),
+    [
+        ({"consent": {"email_marketing": False}}, {"email_marketing": False}, []),
+        ({"consent": {"ads": "no"}}, {"ads": False}, ["context.consent.ads"]),
+        ({"consent": {"category_preferences": {"analytics": False}}}, {"analytics": False}, []),
+        (
+            {"consent": {"categoryPreferences": {"ads": True}, "email_marketing": False, "version": 7}},
+            {"ads": True, "email_marketing": False},
+            [],
+        ),
+        (
+            {"consent": {"categoryPreferences": {"email_marketing": True}, "email_marketing": False}},
+            {"email_marketing": False},
+            [],
+        ),
+        ({"consent": {"status": "all of it"}}, {}, ["context.consent.status"]),
+        (
+            {"consentManagement": {"deniedConsentIds": ["ads", "analytics"]}},
+            {"ads": False, "analytics": False},
+            [],
+        ),
+        ({"consentManagement": {"deniedConsentIds": "ads"}}, {"ads": False}, []),
+        (
+            {"consentManagement": {"deniedConsentIds": ["ads", 7]}},
+            {"ads": False},
+            ["context.consentManagement.deniedConsentIds"],
+        ),
+        ({"consentManagement": "ads"}, {}, ["context.consentManagement.deniedConsentIds"]),
+        ({"consentManagement": {"allowedConsentIds": ["ads"], "deniedConsentIds": []}}, {}, []),
+        ({"consentManagement": []}, {}, []),
+        (
+            {
+                "consent": {"categoryPreferences": {"ads": True}},
+                "consentManagement": {"deniedConsentIds": ["ads"]},
+            },
+            {"ads": False},
+            [],
+        ),
+    ],
+)
+def test_a_denial_counts_in_whichever_form_an_sdk_states_it_or_is_told(
+    context: object, consent: dict[str, bool], told: list[str]
+) -> None:
+    assert (consent, told) == _consent(context)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [0, 0.0, -0.0, "0", "0.0", " No ", "n", "F", "revoked", "Withdrawn", "refused", "unsubscribed",
+     "opted_out", "opted-out", "Opted Out", "opt.out", "disabled", "decline", "declined", "reject",
+     "rejected", "nein",
+     {"granted": False}, {"granted": "denied", "at": 7}],
+)  # fmt: skip
+def test_a_denial_in_other_words_counts_and_is_told(said: object) -> None:
+    for context in ({"consent": {"categoryPreferences": {"ads": said}}}, {"consent": {"ads": said}}):
+        consent, told = _consent(context)
+
+        assert {"ads": False} == consent
+        assert 1 == len(told)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [1, 7, "true", "yes", "granted", "", "-", "10", "now", [], [False], {}, {"granted": True}, {"at": 0}],
+)
+def test_nothing_but_true_grants_and_nothing_else_denies(said: object) -> None:
+    assert ({}, ["context.consent.categoryPreferences.ads"]) == _consent(
+        {"consent": {"categoryPreferences": {"ads": said}}}
+    )
+
+
+@pytest.mark.parametrize("name", [" email_marketing ", "Email_Marketing", "EMAIL_MARKETING\n"])
+def test_a_known_purpose_is_known_however_it_is_written(name: str) -> None:
+    assert {"email_marketing": False} == _consent({"consent": {"categoryPreferences": {name: False}}})[0]
+    assert {"email_marketing": True} == _accept(consent={name: True}).consent
+    for said in ({name: True, "email_marketing": False}, {"email_marketing": False, name: True}):
+        assert {"email_marketing": False} == _accept(consent=said).consent
+    assert {" Ads ": False} == _accept(consent={" Ads ": False}).consent
+
+
+@pytest.mark.parametrize("nothing", [b"[]", b'""', b"null", b"{}", b" [ ] "])
+def test_an_empty_list_or_text_in_the_place_of_an_object_says_nothing(nothing: bytes) -> None:
+    event = _accept(properties=nothing, traits=nothing, context=nothing, integrations=nothing)
+
+    assert (b"", b"", b"", b"", []) == (
+        event.properties,
+        event.traits,
+        event.context,
+        event.integrations,
+        _told(event),
+    )
+    assert {} == _accept(context=b'{"consent":%b}' % nothing).consent
+    assert {} == _accept(context=_preferences(nothing)).consent
+
+
+def test_an_id_that_was_left_out_is_told_where_nobody_else_is_named() -> None:
+    left_out = [LeftOut("anonymousId", "is none", "MALFORMED")]
+
+    assert ["anonymousId"] == [field for field, _ in _told(_accept(left_out=left_out))]
+    assert "anonymousId" == _refusal(user_id=None, left_out=left_out)

@@ -162,7 +162,11 @@ class Event(_message.Message):
     traits_json: _builtins.bytes
     """A JSON object in UTF-8: what is now true of the customer. A null removes the trait."""
     context_json: _builtins.bytes
-    """A JSON object in UTF-8: where it happened (page, device, campaign, locale, consent)."""
+    """A JSON object in UTF-8: where it happened (page, device, campaign, locale, consent). An empty list or
+    text in the place of an object says nothing, here as in the other objects. Consent is read from
+    `consent.categoryPreferences`, from `consent` itself where it has none, and from
+    `consentManagement.deniedConsentIds`. Only true grants; false, and words for it, deny.
+    """
     integrations_json: _builtins.bytes
     """A JSON object in UTF-8: where else the client sends it, as the Segment specification has it. Kept only."""
     channel: _builtins.str
@@ -175,11 +179,14 @@ class Event(_message.Message):
 
     @_builtins.property
     def sent_at(self) -> _timestamp_pb2.Timestamp:
-        """When the client sent it by its own clock; with `timestamp` it corrects the client's clock skew."""
+        """When the client sent it by its own clock; with `timestamp` it corrects the client's clock skew.
+        One that is no time, lies before 1970 or more than a year ahead corrects nothing, which a warning says.
+        """
 
     @_builtins.property
     def consent(self) -> _containers.ScalarMap[_builtins.str, _builtins.bool]:
         """What the customer allows, by purpose: `analytics`, `personalization`, `email_marketing`.
+        These three are known in any case, and with spaces around them.
         A purpose that is absent keeps its state. At most 20 grants count, those of the three above first;
         refusals have no limit but the event's size.
         """
