@@ -171,8 +171,7 @@ def _tell_numbers(opened: Table | None) -> None:
 
 def _check(file: File, progress: Progress) -> None:
     task = progress.add_task(f"checking {file.path.name}", total=file.path.stat().st_size)
-    for batch in file.batches(lambda read: progress.update(task, completed=read)):
-        file.summary.accepted += len(batch)
+    file.check(lambda read: progress.update(task, completed=read))
 
 
 def _import(file: File, home: Path, progress: Progress) -> None:

@@ -54,6 +54,13 @@ class File:
             if batch:
                 yield batch
 
+    def check(self, moved: Moved) -> None:
+        """Count what would be sent."""
+        for batch in self.batches(moved):
+            self.summary.accepted += len(batch)
+            for line in batch:
+                tell_left_out(line, self.summary)
+
     def _events(self, unpacked: IO[bytes]) -> Iterator[Line]:
         for line in self.read(unpacked):
             self.summary.lines += 1
@@ -62,3 +69,9 @@ class File:
                 self.summary.refuse(line.number, problem)
             else:
                 yield line
+
+
+def tell_left_out(line: Line, summary: Summary) -> None:
+    """Tell what of a row is not sent."""
+    for one in line.left_out:
+        summary.warn(line.number, f"{one.field}: {one.reason}")

@@ -13,7 +13,7 @@ from cli.imports.columns import Asked, Mapped, mapping
 from cli.imports.csv_rows import delimiter_of, rows
 from cli.imports.files import TextLine, open_file, text_lines
 from libs.errors import Invalid, Malformed
-from libs.tracking.calls import decode_file_call
+from libs.tracking.calls import LeftOut, decode_file_call
 from libs.tracking.contract import event_of
 from tessera.ingest.v1.event_pb2 import Event
 
@@ -29,6 +29,8 @@ class Line:
     number: int
     event: Event | None
     problem: str = ""
+    left_out: Sequence[LeftOut] = ()
+    """What the event lacks of the row."""
 
 
 def json_lines(file: IO[bytes], name: str, encoding: str = "") -> Iterator[Line]:
@@ -44,7 +46,10 @@ def _json_line(line: TextLine, name: str) -> Line:
     raw = line.text.strip().encode(errors="surrogatepass")
     try:
         call = decode_file_call(raw)
-        return Line(line.number, _checked(event_of(call, _message_id(name, line.number, raw))))
+        event = _checked(event_of(call, _message_id(name, line.number, raw)))
+        if call.time is None and _grants(event):
+            raise Invalid("timestamp", "is missing: nobody knows whether this consent was withdrawn since")
+        return Line(line.number, event, left_out=call.left_out)
     except Invalid as error:
         return Line(line.number, None, error.message)
 
@@ -143,6 +148,18 @@ def _checked(event: Event) -> Event:
         except orjson.JSONDecodeError as error:
             raise Malformed(name, f"is not valid JSON: {error}") from None
     return event
+
+
+def _grants(event: Event) -> bool:
+    """Whether the context grants any consent."""
+    if b'"consent"' not in event.context_json:
+        return False
+    context = orjson.loads(event.context_json)
+    return isinstance(context, dict) and _holds_true(context.get("consent"))
+
+
+def _holds_true(value: object) -> bool:
+    return value is True or (isinstance(value, dict) and any(_holds_true(one) for one in value.values()))
 
 
 def _message_id(name: str, number: int, raw: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from cli.clients import Clients
-from cli.imports.batches import File, Moved
+from cli.imports.batches import File, Moved, tell_left_out
 from cli.imports.events import Line
 from cli.imports.summary import Summary
 from libs.errors import TesseraError
@@ -29,6 +29,7 @@ _NAMES = {
     "properties_json": "properties",
     "traits_json": "traits",
     "context_json": "context",
+    "sent_at": "sentAt",
 }
 _MOST_NAME = 200
 
@@ -69,6 +70,10 @@ async def _send(stub: "Stub", batch: list[Line], summary: Summary) -> None:
     )
     answer = await stub.ImportEvents(request)
     summary.accepted += answer.accepted
+    refused = {rejection.index for rejection in answer.rejections}
+    for index, line in enumerate(batch):
+        if index not in refused:
+            tell_left_out(line, summary)
     for rejection in answer.rejections:
         summary.refuse(batch[rejection.index].number, f"{_named(rejection.field)}: {rejection.reason}")
     for warning in answer.warnings:

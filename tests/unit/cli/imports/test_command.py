@@ -243,3 +243,16 @@ def test_numbers_that_stay_texts_are_told_with_what_makes_them_numbers(
         in told
     )
     assert "stay texts" not in typed
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_what_a_line_can_do_without_is_told_with_its_line(
+    tmp_path: Path, ingest: Ingest, arguments: tuple[str, ...]
+) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"userId":"1"}\n{"userId":"2","anonymousId":false}\n')
+    summary = _summary(path, *arguments)
+
+    assert (2, 0, 1) == (summary["accepted"], summary["rejected"], summary["warned"])
+    assert 2 == summary["warnings"][0]["line"]
+    assert summary["warnings"][0]["reason"].startswith("anonymousId: ")

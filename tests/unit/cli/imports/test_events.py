@@ -196,3 +196,30 @@ def test_an_id_that_only_looks_a_little_like_a_rounded_one_is_taken(text: str) -
     (line,) = json_lines(io.BytesIO(b'{"userId":"%b"}' % text.encode()), "f")
 
     assert line.event is not None
+
+
+def test_consent_beside_the_context_of_a_line_is_read() -> None:
+    lines = list(
+        json_lines(
+            io.BytesIO(
+                b'{"userId":"1","consent":{"email_marketing":false}}\n'
+                b'{"userId":"2","consent":{"email_marketing":true}}\n'
+                b'{"userId":"3","consent":{"email_marketing":true},"timestamp":"2026-01-31"}\n'
+                b'{"userId":"4","context":{"consent":{"categoryPreferences":{"ads":true}}}}\n'
+            ),
+            "f",
+        )
+    )
+
+    assert ["1", "3"] == [line.event.user_id for line in lines if line.event]
+    assert [2, 4] == [line.number for line in lines if "timestamp: is missing" in line.problem]
+    assert lines[0].event is not None
+    assert {"consent": {"email_marketing": False}} == orjson.loads(lines[0].event.context_json)
+
+
+def test_what_a_line_s_event_lacks_is_known() -> None:
+    (line,) = json_lines(io.BytesIO(b'{"userId":"1","anonymousId":[],"channel":7,"messageId":5}'), "f")
+
+    assert line.event is not None
+    assert "5" == line.event.message_id
+    assert ["anonymousId", "channel"] == [one.field for one in line.left_out]
