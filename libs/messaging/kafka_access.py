@@ -1,5 +1,6 @@
 """Where Kafka's brokers are, and how this process gets in: one place for every client."""
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from libs.errors import Misconfigured, Unavailable
 from libs.settings import KafkaSettings, servers_of
 
 _PROBE_SECONDS = 5.0
+_TURNS = 5
 # A broker that expects TLS or a user, or none, hangs up on who comes otherwise; so does one that is stopped.
 _HINT = "if it hangs up on us, it may want TLS, a certificate or a user, or none: we speak"
 
@@ -80,9 +82,12 @@ class KafkaAccess:
                     await connection.send(MetadataRequest([]))
                     return
                 finally:
-                    connection.close()
+                    await connection.close()
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 failures.append(self._explained(server, error))
+                # What failed before it was a connection is closed in the loop's next turns: let it have them.
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
         refused = (failure for failure in failures if isinstance(failure, Misconfigured))
         raise next(refused, failures[0])
 
