@@ -155,11 +155,11 @@ def _grants(event: Event) -> bool:
     if b'"consent"' not in event.context_json:
         return False
     context = orjson.loads(event.context_json)
-    return isinstance(context, dict) and _holds_true(context.get("consent"))
-
-
-def _holds_true(value: object) -> bool:
-    return value is True or (isinstance(value, dict) and any(_holds_true(one) for one in value.values()))
+    stated = context.get("consent") if isinstance(context, dict) else None
+    if not isinstance(stated, dict):
+        return False
+    categories = [one for one in stated.values() if isinstance(one, dict)]
+    return any(one is True for place in (stated, *categories) for one in place.values())
 
 
 def _message_id(name: str, number: int, raw: bytes) -> str:

@@ -146,7 +146,7 @@ _NEEDED: Final = {
 }
 _OTHER_TIME: Final = {"timestamp": "originalTimestamp", "originalTimestamp": "timestamp"}
 # Both contexts may say something of consent, and a denial in the lower one is no less one.
-_JOINED: Final = ("consent", "consentManagement", "categoryPreferences", "category_preferences")
+_JOINED: Final = (("consent", "consentManagement"), ("categoryPreferences", "category_preferences"))
 # Java's name of the zone, behind the offset that says all.
 _ZONE_NAME: Final = re.compile(r"(.*(?:Z|[+-][0-9]{2}:?[0-9]{2}))\[[^\[\]]*\]")
 # A date by itself, or with a time that is set off from it.
@@ -402,10 +402,10 @@ def _id(value: str | int | None) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _merged(below: bytes, above: bytes, joined: Sequence[str] = ()) -> bytes:
+def _merged(below: bytes, above: bytes, joined: Sequence[Sequence[str]] = ()) -> bytes:
     """Two JSON objects, the second over the first; what is no object is left to the checks.
 
-    A member that `joined` names, and both have, is merged in the same way.
+    A member that `joined` names for this level, and both have, is merged in the same way.
     """
     if below in _NOTHING:
         return above
@@ -419,9 +419,9 @@ def _merged(below: bytes, above: bytes, joined: Sequence[str] = ()) -> bytes:
         lower = _object.decode(below)
     except _UNREADABLE:
         return below
-    for name in joined:
+    for name in joined[0] if joined else ():
         if name in lower and name in upper:
-            upper[name] = msgspec.Raw(_merged(bytes(lower[name]), bytes(upper[name]), joined))
+            upper[name] = msgspec.Raw(_merged(bytes(lower[name]), bytes(upper[name]), joined[1:]))
     return msgspec.json.encode({**lower, **upper})
 
 

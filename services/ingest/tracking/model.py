@@ -131,7 +131,7 @@ class Collected(msgspec.Struct, frozen=True, gc=False):
 def accept(call: Call, source: Source, received: int, new_message_id: str) -> Collected:
     """Check an event and bring it into its normal form; Invalid names the field that is wrong."""
     kind = _type_of(call)
-    _check_texts(call)
+    _check_texts(call, kind)
     traits = _object("traits", call.traits)
     context = _object("context", call.context)
     properties = _object("properties", call.properties)
@@ -216,11 +216,13 @@ def _type_of(call: Call) -> EventType:
     return kind
 
 
-def _check_texts(call: Call) -> None:
+def _check_texts(call: Call, kind: EventType) -> None:
     _check_text("messageId", call.message_id, _MOST_MESSAGE_ID)
     _check_text("userId", call.user_id)
     _check_text("anonymousId", call.anonymous_id)
-    _check_text("previousId", call.previous_id)
+    # No other event keeps it.
+    if kind is EventType.ALIAS:
+        _check_text("previousId", call.previous_id)
     _check_text("groupId", call.group_id)
     _check_text("event", call.name)
 

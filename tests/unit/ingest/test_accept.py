@@ -425,6 +425,11 @@ def test_an_empty_list_or_text_in_the_place_of_an_object_says_nothing(nothing: b
     assert {} == _accept(context=_preferences(nothing)).consent
 
 
+def test_a_previous_id_costs_no_event_but_an_alias() -> None:
+    assert "" == _accept(previous_id="x" * 256).previous_id
+    assert "previousId" == _refusal(type="alias", previous_id="a\0")
+
+
 def test_an_id_that_was_left_out_is_told_where_nobody_else_is_named() -> None:
     left_out = [LeftOut("anonymousId", "is none", "MALFORMED")]
 

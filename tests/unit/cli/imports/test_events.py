@@ -206,12 +206,14 @@ def test_consent_beside_the_context_of_a_line_is_read() -> None:
                 b'{"userId":"2","consent":{"email_marketing":true}}\n'
                 b'{"userId":"3","consent":{"email_marketing":true},"timestamp":"2026-01-31"}\n'
                 b'{"userId":"4","context":{"consent":{"categoryPreferences":{"ads":true}}}}\n'
+                b'{"userId":"5","consent":' + b'{"a":' * 900 + b"true" + b"}" * 900 + b"}\n"
+                b'{"userId":"6","context":{"consent":"all"}}\n'
             ),
             "f",
         )
     )
 
-    assert ["1", "3"] == [line.event.user_id for line in lines if line.event]
+    assert ["1", "3", "5", "6"] == [line.event.user_id for line in lines if line.event]
     assert [2, 4] == [line.number for line in lines if "timestamp: is missing" in line.problem]
     assert lines[0].event is not None
     assert {"consent": {"email_marketing": False}} == orjson.loads(lines[0].event.context_json)

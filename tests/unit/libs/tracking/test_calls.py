@@ -241,6 +241,13 @@ def test_the_batchs_consent_is_joined_with_the_events_own(below: bytes, above: b
         assert b'{"%b":%b}' % (name, merged) == call.context
 
 
+def test_consents_in_consents_are_joined_no_deeper_than_they_are_read() -> None:
+    deep = b'{"consent":' * 400 + b"{%b}" + b"}" * 400
+    call = _call(b'{"context":%b}' % (deep % b'"a":1'), context=deep % b'"b":2')
+
+    assert deep % b'"a":1' == call.context
+
+
 @pytest.mark.parametrize(
     "sent_at", [b"1700000000000", b'"garbage"', b'"2026-11-29 12:00:00 UTC"', b"true", b'{"a":1}']
 )

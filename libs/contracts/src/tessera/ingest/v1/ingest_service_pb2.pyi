@@ -79,8 +79,8 @@ class Warning(_message.Message):
     reason: _builtins.str
     """What became of it, for people to read."""
     code: _builtins.str
-    """The kind, for programs: `MALFORMED` for an address, a purpose or a name that is none, `TOO_LARGE` for
-    what is over a limit, `ALIAS` for what an alias joins.
+    """The kind, for programs: `MALFORMED` for what is not what it stands for, such as an address, a purpose or
+    a time of sending, `TOO_LARGE` for what is over a limit, `ALIAS` for what an alias joins.
     """
     def __init__(
         self,
