@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal, TypeAlias
 
 from libs.errors import Invalid, Malformed, Required
 from libs.expressions import ANY, Kind, Rule, RuleError, parse_rule
@@ -20,6 +21,10 @@ class InvalidExpression(Invalid):
     """An expression that can't be understood; `line` and `column` count from 1."""
 
     reason = "INVALID_EXPRESSION"
+
+
+Named: TypeAlias = Kind | Literal["trait"]
+"""What rules ask for by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,16 @@ def check_rule(field: str, text: str) -> Rule:
         raise InvalidExpression(field, str(error), line=error.line, column=error.column) from None
 
 
+def names_in(rule: Rule) -> list[tuple[Named, str]]:
+    """What a rule asks for by name."""
+    events: list[tuple[Named, str]] = [(f.series.kind, f.series.event) for f in rule.features]
+    return [*events, *(("trait", name) for name in sorted(rule.traits) if name != "*")]
+
+
 def names_never_seen(
-    field: str, asked: Iterable[tuple[Kind, str]], seen: Mapping[Kind, Sequence[str]]
+    field: str, asked: Iterable[tuple[Named, str]], seen: Mapping[Named, Sequence[str]]
 ) -> list[Advice]:
-    """What to say of names of events, pages and screens that never came, with those nearest to them.
+    """What to say of names of events, views and traits that never came, with those nearest to them.
 
     `seen` has, by kind, the names that came. Where nothing has come at all, nothing can be said.
     """
@@ -79,7 +90,8 @@ def names_never_seen(
             message += f"; views of a {name.lower()} are asked for with {name.lower()}s()"
         elif nearest:
             message += f"; did you mean {' or '.join(map(repr, nearest))}?"
-        warnings.append(Advice(field, "EVENT_NEVER_SEEN", message, name, tuple(nearest)))
+        reason = "TRAIT_NEVER_SEEN" if kind == "trait" else "EVENT_NEVER_SEEN"
+        warnings.append(Advice(field, reason, message, name, tuple(nearest)))
     return warnings
 
 

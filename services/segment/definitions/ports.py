@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from libs.expressions import Kind
 from services.segment.definitions.model import SegmentDefinition, SegmentVersion
+from services.segment.model import Named
 
 
 class SegmentStore(Protocol):
@@ -30,9 +30,9 @@ class SegmentStore(Protocol):
 
 
 class EventNames(Protocol):
-    """The names of events that were seen."""
+    """The names of events and traits that were seen."""
 
-    async def seen(self) -> Mapping[Kind, Sequence[str]]:
+    async def seen(self) -> Mapping[Named, Sequence[str]]:
         """Those of each kind, most frequent first."""
 
 

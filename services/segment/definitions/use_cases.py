@@ -11,6 +11,7 @@ from services.segment.model import (
     check_id,
     check_name,
     check_rule,
+    names_in,
     names_never_seen,
     require,
 )
@@ -76,8 +77,7 @@ class Segments:
         if not definition.expression:
             raise Required("segment.expression", "is required")
         rule = check_rule("segment.expression", definition.expression)
-        asked = [(feature.series.kind, feature.series.event) for feature in rule.features]
-        return names_never_seen("segment.expression", asked, await self._names.seen())
+        return names_never_seen("segment.expression", names_in(rule), await self._names.seen())
 
 
 def _is_same(one: SegmentDefinition, other: SegmentDefinition) -> bool:

@@ -131,7 +131,7 @@ class _Unread(Mapping[str, Sequence[Callable[[], Update]]]):
     def _read(self, record: bytes) -> Update:
         update = wire.read_update(record)
         if not update.moved:
-            self._names.count(update.occurrences)
+            self._names.count(update)
         return update
 
     def __iter__(self) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from libs.expressions import Kind
+from services.segment.model import Named
 from services.segment.triggers.model import TriggerDefinition, TriggerVersion
 
 
@@ -30,9 +30,9 @@ class TriggerStore(Protocol):
 
 
 class EventNames(Protocol):
-    """The names of events that were seen."""
+    """The names of events and traits that were seen."""
 
-    async def seen(self) -> Mapping[Kind, Sequence[str]]:
+    async def seen(self) -> Mapping[Named, Sequence[str]]:
         """Those of each kind, most frequent first."""
 
 

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from libs.errors import Invalid, NotFound
-from libs.expressions import Kind
 from libs.ids import check_request_id
 from services.segment.model import (
     DAY,
     SECOND,
     Advice,
+    Named,
     check_id,
     check_name,
     check_rule,
+    names_in,
     names_never_seen,
     require,
 )
@@ -101,12 +102,11 @@ class Triggers:
     async def _names_never_seen(self, definition: TriggerDefinition) -> Sequence[Advice]:
         seen = await self._names.seen()
         warnings = names_never_seen("trigger.event_name", [("event", definition.event_name)], seen)
-        answers: list[tuple[Kind, str]] = [("event", name) for name in definition.unless]
+        answers: list[tuple[Named, str]] = [("event", name) for name in definition.unless]
         warnings += names_never_seen("trigger.unless_event_names", answers, seen)
         if definition.condition:
             rule = check_rule("trigger.condition", definition.condition)
-            asked = [(feature.series.kind, feature.series.event) for feature in rule.features]
-            warnings += names_never_seen("trigger.condition", asked, seen)
+            warnings += names_never_seen("trigger.condition", names_in(rule), seen)
         return warnings
 
 

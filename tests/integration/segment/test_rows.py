@@ -1,6 +1,7 @@
 """What came of single inputs that went wrong once, by the real database."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from services.segment.definitions.model import SegmentDefinition
 from services.segment.membership.model import State
 from services.segment.membership.sql import Cache, SqlStates
 from services.segment.membership.wire import update_of
+from tessera.operations.v1 import set_aside_service_pb2 as pb
 from tests.integration.messaging.harness import running, until
 from tests.integration.segment.harness import (
     DAY,
@@ -81,7 +83,7 @@ async def test_a_state_that_cannot_be_decoded_is_rebuilt_and_its_process_goes_on
 async def test_whose_history_cannot_be_read_is_set_aside_told_and_rebuilt_when_asked(world: World) -> None:
     await world.define("buyers", 'events("Order").count() == 3')
     bad, good = person_in(1, 1), person_in(1, 2)
-    members = services_of(world.database, world.plans, PARTITIONS)[3][1]._memberships  # type: ignore[attr-defined]
+    service: Any = services_of(world.database, world.plans, PARTITIONS)[-1][1]
     async with running(world.consumer()):
         await world.profile.tell_time(START)
         for person in (bad, good):
@@ -95,21 +97,21 @@ async def test_whose_history_cannot_be_read_is_set_aside_told_and_rebuilt_when_a
             await world.profile.happen(person, event("Order", START))
         await world.profile.tell_time(START + DAY)
         await world.settled()
-        aside = await members.set_aside("00000000-0000-0000-0000-000000000000", 10)
+        aside = (await service.ListSetAsideProfiles(pb.ListSetAsideProfilesRequest(), None)).profiles
         before = await world.members()
         world.profile.dirty.clear()
-        await members.rebuild([bad])
+        await service.RebuildProfiles(pb.RebuildProfilesRequest(profile_ids=[bad]), None)
 
         async def rebuilt() -> bool:
             return (bad, "buyers") in await world.members()
 
         await until(rebuilt, 20, "rebuilt")
-        left = await members.set_aside("00000000-0000-0000-0000-000000000000", 10)
+        left = (await service.ListSetAsideProfiles(pb.ListSetAsideProfilesRequest(), None)).profiles
 
     assert [(bad, 1)] == [(one.profile_id, one.attempts) for one in aside]
     assert "dirt" in aside[0].reason
     assert {(good, "buyers")} == before.keys()
-    assert [] == left
+    assert [] == list(left)
     await world.assert_told()
 
 

@@ -7,6 +7,7 @@ import msgspec
 import orjson
 import pytest
 
+from libs.expressions import parse_rule
 from services.segment.membership.model import (
     Fact,
     Key,
@@ -19,7 +20,7 @@ from services.segment.membership.model import (
     origin_of,
 )
 from services.segment.membership.use_cases import Follower
-from services.segment.model import names_never_seen
+from services.segment.model import Named, names_in, names_never_seen
 from services.segment.triggers.model import TriggerDefinition, TriggerMode
 from tests.model.events import DAY, HOUR, SECOND
 from tests.model.lives import START, profile_id
@@ -236,6 +237,16 @@ def test_a_name_never_seen_is_warned_of_with_the_nearest_names(
     assert nearest[:1] == warning.nearest[:1]
     assert [] == names_never_seen("f", [("event", "Viewed"), ("page", "Home"), ("event", "")], seen)  # type: ignore[arg-type]
     assert [] == names_never_seen("f", [("event", name)], {"event": [], "page": [], "screen": []})
+
+
+def test_a_trait_never_seen_is_warned_of_with_the_nearest_names() -> None:
+    seen: dict[Named, list[str]] = {"event": ["View"], "page": [], "screen": [], "trait": ["country", "plan"]}
+    rule = parse_rule('!has(traits.contry) || traits.plan == "gold" && events("View").count() == 0')
+    (warning,) = names_never_seen("segment.expression", names_in(rule), seen)
+
+    assert ("TRAIT_NEVER_SEEN", "contry", ("country",)) == (warning.reason, warning.name, warning.nearest)
+    assert "no trait named 'contry' has ever been seen; did you mean 'country'?" == warning.message
+    assert [] == names_never_seen("f", names_in(parse_rule("size(traits) > 3")), seen)
 
 
 # ---- section 7: each person stands alone

@@ -1,11 +1,11 @@
-"""The names of events that were seen, and how often."""
+"""The names of events and traits that were seen, and how often."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from libs.database import Connection, Database
-from libs.expressions import Kind
-from services.segment.membership.model import Occurrence
+from services.segment.membership.model import Update
+from services.segment.model import Named
 
 _MOST_NAMES = 5000
 _MOST_LENGTH = 200
@@ -16,7 +16,7 @@ _SAVE = """
 insert into segment.event_names as n (kind, name, count)
 select i.kind, i.name, i.count from unnest($1::text[], $2::text[], $3::bigint[]) as i (kind, name, count)
 where exists (select from segment.event_names as o where o.kind = i.kind and o.name = i.name)
-   or (select count(*) from segment.event_names) < $4
+   or (select count(*) from segment.event_names as o where o.kind = i.kind) < $4
 order by i.kind, i.name
 on conflict (kind, name) do update set count = n.count + excluded.count
 """
@@ -29,14 +29,16 @@ class EventNames:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         # By kind, the names that are known, and how often each came since they were saved.
-        self._counted: dict[str, dict[str, int]] = {"event": {}, "page": {}, "screen": {}}
+        self._counted: dict[str, dict[str, int]] = {"event": {}, "page": {}, "screen": {}, "trait": {}}
         self._has_new = False
         self._saved = 0.0
 
-    def count(self, occurrences: Iterable[Occurrence]) -> None:
-        """Note that events were seen."""
+    def count(self, update: Update) -> None:
+        """Note what was seen in a step."""
         events = self._counted["event"]
-        for occurrence in occurrences:
+        for trait, _ in update.traits:
+            self._add("trait", trait)
+        for occurrence in update.occurrences:
             name = occurrence.name
             if name in events:
                 events[name] += 1
@@ -50,8 +52,7 @@ class EventNames:
         if name in counted:
             counted[name] += 1
             return
-        is_full = sum(map(len, self._counted.values())) >= _MOST_NAMES
-        if not is_full and len(name) <= _MOST_LENGTH and "\0" not in name:
+        if len(counted) < _MOST_NAMES and len(name) <= _MOST_LENGTH and "\0" not in name:
             counted[name] = 1
             self._has_new = True
 
@@ -86,9 +87,9 @@ class SqlEventNames:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def seen(self) -> Mapping[Kind, Sequence[str]]:
+    async def seen(self) -> Mapping[Named, Sequence[str]]:
         """Those of each kind, most frequent first."""
-        seen: dict[Kind, list[str]] = {"event": [], "page": [], "screen": []}
+        seen: dict[Named, list[str]] = {"event": [], "page": [], "screen": [], "trait": []}
         for kind, name in await self._database.pool.fetch(_KNOWN):
             seen[kind].append(name)
         return seen

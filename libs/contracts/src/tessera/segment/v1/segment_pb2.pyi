@@ -167,11 +167,11 @@ class Warning(_message.Message):
     field: _builtins.str
     """The field that it stands in, such as `segment.expression`."""
     reason: _builtins.str
-    """A stable word for programs: `EVENT_NEVER_SEEN`."""
+    """A stable word for programs: `EVENT_NEVER_SEEN`, `TRAIT_NEVER_SEEN`."""
     message: _builtins.str
     """A sentence for people."""
     name: _builtins.str
-    """The name that it is about, such as that of an event."""
+    """The name that it is about, such as that of an event or a trait."""
     @_builtins.property
     def nearest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names that are known and nearest to it, best first; three at most."""
