@@ -23,13 +23,13 @@ An answer that comes within seven days after it has fired may take that back.
 
 from services.segment.membership.model.plan import Plan
 from services.segment.membership.model.readers import Key
+from services.segment.membership.model.series import SeriesState
 from services.segment.membership.model.state import (
     ExitReason,
     Fact,
     Membership,
     Occurrence,
     Rebuild,
-    SeriesState,
     State,
     Transition,
     TransitionKind,

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.segment.membership.model.state import SeriesState, State
+from services.segment.membership.model.series import SeriesState
+from services.segment.membership.model.state import State
 from services.segment.membership.model.tracking import Number
 
 _NOTHING = SeriesState()

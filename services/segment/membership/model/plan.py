@@ -6,12 +6,12 @@ from libs.expressions import Feature, Series, parse_rule
 from services.segment.definitions.model import SegmentDefinition
 from services.segment.membership.model.features import Features, Located
 from services.segment.membership.model.readers import CONSENT, Key, Readers
+from services.segment.membership.model.series import SeriesState
 from services.segment.membership.model.since import Moment, SingleRule
 from services.segment.membership.model.state import (
     ExitReason,
     Membership,
     Occurrence,
-    SeriesState,
     State,
     Transition,
     TransitionKind,

@@ -8,7 +8,8 @@ from itertools import groupby
 
 from libs.expressions import Rule, RuleSet
 from services.segment.membership.model.features import Features, series_in
-from services.segment.membership.model.state import Fact, SeriesState, State, is_trusted, values_at
+from services.segment.membership.model.series import SeriesState
+from services.segment.membership.model.state import Fact, State, is_trusted, values_at
 from services.segment.membership.model.tracking import ALL_TRAITS
 
 # Far more than what changes for a person in a day; who has more has at least held for so long.

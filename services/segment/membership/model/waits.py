@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from libs.expressions import Series
 from services.segment.membership.model.features import series_in
-from services.segment.membership.model.state import SeriesState, State
+from services.segment.membership.model.series import SeriesState
+from services.segment.membership.model.state import State
 from services.segment.membership.model.tracking import WATCHED, arrivals_of
 from services.segment.model import SECOND
 from services.segment.triggers.model import TriggerDefinition, TriggerMode

@@ -6,8 +6,7 @@ Events are msgspec structs: they are made in a fraction of a dataclass's time.
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -19,24 +18,18 @@ from libs.addresses import normal_email, normal_phone
 from libs.errors import Invalid, Malformed, Required, TooLarge
 from libs.tracking.calls import Call, LeftOut
 from services.ingest.sources.model import Source
+from services.ingest.tracking.model.consents import ANALYTICS, MOST_ID, NOTHING, WITHDRAWALS, consent_of
 
 MOST_EVENT_BYTES: Final = 32_768
 MOST_BATCH_BYTES: Final = 512_000
 MOST_BATCH_EVENTS: Final = 2_500
-_MOST_ID: Final = 255
 _MOST_MESSAGE_ID: Final = 100
-MOST_GRANTS: Final = 20
 _MOST_DEPTH: Final = 32
 # What is told of one event: an event of nothing but faults must not make a long answer.
 _MOST_TOLD: Final = 10
 # A client whose clock runs ahead by more gets the receive time.
 _MOST_AHEAD: Final = 5 * 60 * 1_000_000
 
-ANALYTICS: Final = "analytics"
-EMAIL_MARKETING: Final = "email_marketing"
-_KNOWN_PURPOSES: Final = (ANALYTICS, "personalization", EMAIL_MARKETING)
-# What these say about consent, whoever sends them.
-_WITHDRAWALS: Final = frozenset({"Unsubscribed", "Email Marked as Spam"})
 # Segment's Email spec: these name their person by a property. In any other event of somebody a property is
 # the shop's to name: the `email` of a gift card is its receiver's.
 _EMAIL_EVENTS: Final = frozenset(
@@ -49,17 +42,6 @@ _EMAIL_EVENTS: Final = frozenset(
         "Unsubscribed",
     }
 )
-# How else programs write false, without what they set words off by. Nothing but true grants.
-_DENIALS: Final = frozenset(
-    "false f no n nein non nee nej off deny denied decline declined reject rejected refuse refused"
-    " revoke revoked withdraw withdrawn disable disabled disallow disallowed disagree disagreed block blocked"
-    " optout optedout unsubscribe unsubscribed notgranted".split()
-)
-_BETWEEN_WORDS: Final = re.compile(r"[\s_.\-]+")
-# PHP writes an object without members as an empty list, and other programs one that they lack as a text.
-_NOTHING: Final[tuple[Any, ...]] = (None, [], "")
-_PREFERENCES: Final = ("categoryPreferences", "category_preferences")
-_DENIED: Final = "context.consentManagement.deniedConsentIds"
 # A clock may run behind by decades, where its battery is empty; none runs ahead by more.
 _MOST_SENT_AHEAD: Final = 366 * 86_400 * 1_000_000
 _ALIAS: Final = LeftOut(
@@ -145,8 +127,8 @@ def accept(call: Call, source: Source, received: int, new_message_id: str) -> Co
         kept_traits = addresses.traits
     consent: Mapping[str, bool] = {}
     dropped = 0
-    if call.consent or "consent" in context or "consentManagement" in context or call.name in _WITHDRAWALS:
-        consent, dropped = _consent(call, context, left_out)
+    if call.consent or "consent" in context or "consentManagement" in context or call.name in WITHDRAWALS:
+        consent, dropped = consent_of(call, context, left_out)
     _check_identity(call, source, bool(email or phone), left_out)
     if kind is EventType.ALIAS:
         left_out.append(_ALIAS)
@@ -227,7 +209,7 @@ def _check_texts(call: Call, kind: EventType) -> None:
     _check_text("event", call.name)
 
 
-def _check_text(name: str, text: str | None, most: int = _MOST_ID) -> None:
+def _check_text(name: str, text: str | None, most: int = MOST_ID) -> None:
     if text is None:
         return
     if len(text) > most:
@@ -245,7 +227,7 @@ def _object(name: str, text: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise Malformed(name, f"is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        if value in _NOTHING:
+        if value in NOTHING:
             return {}
         raise Malformed(name, "must be a JSON object")
     # The text tells cheaply where a closer look is needed at all.
@@ -341,134 +323,6 @@ def _without(text: bytes, name: str) -> bytes:
     values = _decode_object(text)
     values.pop(name, None)
     return _encode_object(values) if values else b""
-
-
-def _consent(
-    call: Call, context: Mapping[str, Any], left_out: list[LeftOut]
-) -> tuple[Mapping[str, bool], int]:
-    """What the event itself says of consent, and how many grants were over the limit.
-
-    A source's default is nobody's statement. A denial is never lost: not to a limit, not to a purpose beside
-    it that can't be read.
-    """
-    consent = _joined(call.consent.items())
-    place = "consent"
-    if "consent" in context or "consentManagement" in context:
-        place = "context.consent"
-        stated = _joined([*_preferences(context, left_out), *_denied(context, left_out)])
-        consent = {**stated, **consent}
-    if call.name in _WITHDRAWALS and call.type == EventType.TRACK.value:
-        consent[EMAIL_MARKETING] = False
-    if not consent:
-        return consent, 0
-    for purpose in [one for one in consent if not 1 <= len(one) <= _MOST_ID or "\0" in one]:
-        del consent[purpose]
-        left_out.append(
-            LeftOut(place, f"names a purpose that has not 1 to {_MOST_ID} characters", Malformed.reason)
-        )
-    return _within_limit(consent, place, left_out)
-
-
-def _joined(said: Iterable[tuple[str, bool]]) -> dict[str, bool]:
-    """What is said of each purpose; where one is named twice, as by another case, its denial stands."""
-    consent: dict[str, bool] = {}
-    for name, granted in said:
-        purpose = _purpose(name)
-        consent[purpose] = granted and consent.get(purpose, True)
-    return consent
-
-
-def _purpose(name: str) -> str:
-    """A purpose that we know, however it is written; any other as it stands there."""
-    if name in _KNOWN_PURPOSES:
-        return name
-    plain = name.strip().lower()
-    return plain if plain in _KNOWN_PURPOSES else name
-
-
-def _preferences(context: Mapping[str, Any], left_out: list[LeftOut]) -> list[tuple[str, bool]]:
-    """Purposes as SDKs state them. Invalid where they can't be read at all: a denial may stand there."""
-    stated = _inner("context.consent", context.get("consent"))
-    found: list[tuple[str, bool]] = []
-    by_category = False
-    for name in _PREFERENCES:
-        place = f"context.consent.{name}"
-        if preferences := _inner(place, stated.get(name)):
-            by_category = True
-            found += _read_preferences(place, preferences, left_out)
-    # Beside categories stand other things: the version of a banner, a time.
-    flat = {
-        name: granted
-        for name, granted in stated.items()
-        if name not in _PREFERENCES and not (by_category and _purpose(name) not in _KNOWN_PURPOSES)
-    }
-    return [*found, *_read_preferences("context.consent", flat, left_out)]
-
-
-def _inner(place: str, value: Any) -> Mapping[str, Any]:
-    if isinstance(value, dict):
-        return value
-    if value in _NOTHING:
-        return {}
-    raise Invalid(place, "must be an object")
-
-
-def _read_preferences(
-    place: str, preferences: Mapping[str, Any], left_out: list[LeftOut]
-) -> Iterator[tuple[str, bool]]:
-    for purpose, granted in preferences.items():
-        if isinstance(granted, bool):
-            yield purpose, granted
-            continue
-        denied = _denies(granted)
-        if denied:
-            yield purpose, False
-        if granted is not None:
-            became = "counts as false" if denied else "says nothing"
-            left_out.append(
-                LeftOut(f"{place}.{purpose}"[:_MOST_ID], f"must be true or false: {became}", Malformed.reason)
-            )
-
-
-def _denies(value: Any) -> bool:
-    """Whether it says no, in whichever words."""
-    if isinstance(value, dict):
-        granted = value.get("granted")
-        return not isinstance(granted, dict) and _denies(granted)
-    if isinstance(value, str):
-        word = _BETWEEN_WORDS.sub("", value).lower()
-        return word in _DENIALS or (bool(word) and not word.strip("0"))
-    return isinstance(value, int | float) and value == 0
-
-
-def _denied(context: Mapping[str, Any], left_out: list[LeftOut]) -> list[tuple[str, bool]]:
-    """The categories that RudderStack's SDKs list as denied. What they list as allowed grants nothing."""
-    management = context.get("consentManagement")
-    ids = management.get("deniedConsentIds") if isinstance(management, dict) else management
-    if ids in _NOTHING:
-        return []
-    listed = ids if isinstance(ids, list) else [ids]
-    found = [(one, False) for one in listed if isinstance(one, str) and isinstance(management, dict)]
-    if len(found) < len(listed):
-        left_out.append(
-            LeftOut(_DENIED, "must be a list of texts: other things say nothing", Malformed.reason)
-        )
-    return found
-
-
-def _within_limit(
-    consent: dict[str, bool], place: str, left_out: list[LeftOut]
-) -> tuple[Mapping[str, bool], int]:
-    """All denials, and as many grants as may be: of the known purposes first, then in their order."""
-    if len(consent) <= MOST_GRANTS:
-        return consent, 0
-    granted = [purpose for purpose, said in consent.items() if said]
-    granted.sort(key=lambda purpose: purpose not in _KNOWN_PURPOSES)
-    over = frozenset(granted[MOST_GRANTS:])
-    if over:
-        problem = f"grants more than {MOST_GRANTS} purposes: {len(over)} grants were left out"
-        left_out.insert(0, LeftOut(place, problem, TooLarge.reason))
-    return {purpose: said for purpose, said in consent.items() if purpose not in over}, len(over)
 
 
 def _integrations(call: Call, left_out: list[LeftOut]) -> bytes:
