@@ -56,7 +56,7 @@ class Progress:
         self._done = done
         self._total = self._total if total is None else total
         new_detail = detail is not None and detail != self._detail
-        self._detail = self._detail if detail is None else detail[:_MOST_DETAIL]
+        self._detail = self._detail if detail is None else _cut(detail)
         if new_detail or self._clock() >= self._told + _TELL_SECONDS:
             await self.tell()
         if self._operation.cancel_requested:
@@ -115,7 +115,7 @@ class Operations:
 
         Raises `OperationEnded` once it is to go no further. Who is silent for two minutes has failed.
         """
-        told = await self._store.advance(operation.operation_id, done, total, detail, self._now())
+        told = await self._store.advance(operation.operation_id, done, total, _cut(detail), self._now())
         if told is not None and told.cancel_requested:
             await self._end(told, State.CANCELLED, "cancelled")
         if told is None or told.cancel_requested:
@@ -178,11 +178,16 @@ class Operations:
                 log.warning("progress not stored", error=repr(error))
 
     async def _end(self, operation: Operation, state: State, detail: str, result: bytes = b"") -> None:
-        await self._store.end(operation.operation_id, state, detail[:_MOST_DETAIL], result, self._now())
+        await self._store.end(operation.operation_id, state, _cut(detail), result, self._now())
         log.info("operation ended", kind=operation.kind, subject=operation.subject, state=state.name.lower())
 
     def _now(self) -> int:
         return int(self._clock() * _MICROS)
+
+
+def _cut(detail: str) -> str:
+    # PostgreSQL keeps no zero character, and what failed may quote anything.
+    return detail.replace("\0", "\ufffd")[:_MOST_DETAIL]
 
 
 def _unknown(operation_id: str) -> NotFound:

@@ -138,6 +138,8 @@ class Imports:
         if len(detail) > _MOST_DETAIL:
             raise TooLarge("detail", f"has more than {_MOST_DETAIL} characters")
         operation = await self._operations.start(IMPORT, source.source_id, total, request_id=request_id)
+        if operation.has_ended:
+            return operation
         await self._operations.advance(operation, operation.done, total, detail)
         return await self._operations.get(operation.operation_id)
 

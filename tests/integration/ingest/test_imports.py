@@ -115,6 +115,15 @@ async def test_nothing_more_of_an_import_is_stored_once_it_has_failed(ingest: In
     assert [] == await ingest.stored(INGEST_IMPORTS)
 
 
+async def test_a_repeated_start_of_an_import_that_has_ended_is_answered_with_it(ingest: Ingest) -> None:
+    started = await _started(ingest, request_id="r")
+    request = pb.EndImportRequest(operation_id=started.operation_id, failure="a \0 byte")
+    ended = (await ingest.import_stub.EndImport(request)).operation
+
+    assert "a \ufffd byte" == ended.detail
+    assert ended == await _started(ingest, request_id="r")
+
+
 async def test_the_same_request_starts_one_import(ingest: Ingest) -> None:
     twice = await asyncio.gather(*[_started(ingest, request_id="r") for _ in range(2)])
 
