@@ -435,3 +435,19 @@ def test_an_id_that_was_left_out_is_told_where_nobody_else_is_named() -> None:
 
     assert ["anonymousId"] == [field for field, _ in _told(_accept(left_out=left_out))]
     assert "anonymousId" == _refusal(user_id=None, left_out=left_out)
+
+
+@pytest.mark.parametrize("bad", ["x" * 256, "a\0b"])
+def test_an_id_that_can_be_none_is_left_out_where_another_says_whose_it_is(bad: str) -> None:
+    by_device, by_user = _accept(user_id=bad, anonymous_id="a"), _accept(user_id="u", anonymous_id=bad)
+
+    assert ("", "a", "u", "") == (
+        by_device.user_id,
+        by_device.anonymous_id,
+        by_user.user_id,
+        by_user.anonymous_id,
+    )
+    assert [["userId"], ["anonymousId"]] == [[o.field for o in e.left_out] for e in (by_device, by_user)]
+    for both in ({"user_id": bad, "anonymous_id": bad}, {"user_id": bad, "anonymous_id": None}):
+        with pytest.raises(Invalid):
+            _accept(**both)

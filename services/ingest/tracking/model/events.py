@@ -113,11 +113,11 @@ class Collected(msgspec.Struct, frozen=True, gc=False):
 def accept(call: Call, source: Source, received: int, new_message_id: str) -> Collected:
     """Check an event and bring it into its normal form; Invalid names the field that is wrong."""
     kind = _type_of(call)
-    _check_texts(call, kind)
+    left_out = list(call.left_out)
+    _check_texts(call, kind, left_out)
     traits = _object("traits", call.traits)
     context = _object("context", call.context)
     properties = _object("properties", call.properties)
-    left_out = list(call.left_out)
     email = phone = ""
     kept_traits = call.traits
     # Most events name no address and state no consent: looking costs each of them.
@@ -198,15 +198,30 @@ def _type_of(call: Call) -> EventType:
     return kind
 
 
-def _check_texts(call: Call, kind: EventType) -> None:
+def _check_texts(call: Call, kind: EventType, left_out: list[LeftOut]) -> None:
     _check_text("messageId", call.message_id, _MOST_MESSAGE_ID)
-    _check_text("userId", call.user_id)
-    _check_text("anonymousId", call.anonymous_id)
+    try:
+        _check_text("userId", call.user_id)
+    except Invalid as error:
+        _leave_out(error, call.anonymous_id, kind, left_out)
+        call.user_id = None
+    try:
+        _check_text("anonymousId", call.anonymous_id)
+    except Invalid as error:
+        _leave_out(error, call.user_id, kind, left_out)
+        call.anonymous_id = None
     # No other event keeps it.
     if kind is EventType.ALIAS:
         _check_text("previousId", call.previous_id)
     _check_text("groupId", call.group_id)
     _check_text("event", call.name)
+
+
+def _leave_out(error: Invalid, other_id: str | None, kind: EventType, left_out: list[LeftOut]) -> None:
+    """An id that can't be one is left out where another says whose the event is."""
+    if not other_id or kind is EventType.ALIAS:
+        raise error
+    left_out.append(LeftOut(error.field, f"{error.problem}, and is left out", error.reason))
 
 
 def _check_text(name: str, text: str | None, most: int = MOST_ID) -> None:
