@@ -8,11 +8,14 @@ machine under load fails no innocent template. It ends with its parent, whose pi
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import msgspec
 
 from services.render.engine.model import language
+from services.render.engine.model.parts import HTML, TEXT
+from services.render.engine.model.text import text_template
 from services.render.engine.wire import LENGTH_BYTES, Job, Result, decode_job, framed
 
 
@@ -31,13 +34,21 @@ def work(job: Job) -> Result:
     """Check a template, or fill it."""
     try:
         if job.context is None:
-            warnings = [w for part, source in job.parts.items() for w in language.check(part, source)]
-            return Result({}, warnings=warnings)
+            parts = _completed(job.parts)
+            warnings = [w for part, source in parts.items() for w in language.check(part, source)]
+            return Result(parts, warnings=warnings)
         # Unlike others it keeps whole numbers of any length.
         context = msgspec.json.decode(job.context)
         return Result({part: language.render(part, source, context) for part, source in job.parts.items()})
     except language.Refused as refused:
         return Result({}, refused.complaint)
+
+
+def _completed(parts: Mapping[str, str]) -> Mapping[str, str]:
+    """With a text made from the HTML where there is none: here, since it may take its time as well."""
+    if parts.get(HTML) and parts.get(TEXT) == "":
+        return {**parts, TEXT: text_template(parts[HTML])}
+    return parts
 
 
 if __name__ == "__main__":

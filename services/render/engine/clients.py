@@ -63,9 +63,13 @@ class Engine:
         """Start all processes now: the first message would wait for them."""
         await asyncio.gather(*(self._tried(process, _NOTHING) for process in self._processes))
 
-    async def check(self, sources: Mapping[str, str]) -> Sequence[TemplateWarning]:
-        """Raise Unrenderable where a part can't be parsed; returns what is probably a mistake."""
-        return (await self._do(Job(sources, None))).warnings
+    async def check(self, sources: Mapping[str, str]) -> tuple[Mapping[str, str], Sequence[TemplateWarning]]:
+        """Raise Unrenderable where a part can't be parsed.
+
+        Returns all parts, with a text made from the HTML where it was empty, and what is probably a mistake.
+        """
+        result = await self._do(Job(sources, None))
+        return result.parts, result.warnings
 
     async def render(self, sources: Mapping[str, str], context: bytes) -> Mapping[str, str]:
         """Fill all parts with a JSON object; Unrenderable tells the part, the line and the reason."""

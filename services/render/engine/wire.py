@@ -22,7 +22,7 @@ class Result(msgspec.Struct, frozen=True):
     """What became of a job."""
 
     parts: Mapping[str, str]
-    """The parts, filled; none for a check."""
+    """Filled; after a check as they came, with a text made from the HTML where none came."""
     complaint: Complaint | None = None
     warnings: Sequence[TemplateWarning] = ()
     """Of a check."""

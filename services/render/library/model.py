@@ -1,7 +1,7 @@
 """Templates, each version a value of its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from libs.errors import FailedPrecondition
 from libs.etags import etag_of
@@ -43,11 +43,6 @@ class Template:
     def says_the_same(self, other: "Template") -> bool:
         """Whether both have the same parts in the same language."""
         return (self.sources, self.dialect) == (other.sources, other.dialect)
-
-    def completed(self) -> "Template":
-        """With a text part: made from the HTML where none is given."""
-        text = self.sources[TEXT] or text_template(self.sources[HTML])
-        return replace(self, sources={**self.sources, TEXT: text})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,5 +13,8 @@ Templates = Store[Template]
 class Engine(Protocol):
     """Parses templates."""
 
-    async def check(self, sources: Mapping[str, str]) -> Sequence[TemplateWarning]:
-        """Raise Unrenderable where a part can't be parsed; returns what is probably a mistake."""
+    async def check(self, sources: Mapping[str, str]) -> tuple[Mapping[str, str], Sequence[TemplateWarning]]:
+        """Raise Unrenderable where a part can't be parsed.
+
+        Returns all parts, with a text made from the HTML where it was empty, and what is probably a mistake.
+        """

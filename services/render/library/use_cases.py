@@ -26,8 +26,8 @@ class Library:
     async def check(self, template: Template) -> Checked:
         """The template with all four parts; Invalid where one is wrong, or can't be parsed."""
         _check_sources(template)
-        complete = template.completed()
-        return Checked(complete, await self._engine.check(complete.sources))
+        sources, warnings = await self._engine.check(template.sources)
+        return Checked(replace(template, sources=sources), warnings)
 
     async def create(self, template: Template, request_id: str = "", validate_only: bool = False) -> Checked:
         """Store a new template."""
@@ -61,7 +61,7 @@ class Library:
             template_id, make, etag, allow_missing, request_id, validate_only
         )
         # A repeated request is not checked again: what it made is stored.
-        return Checked(stored, checked[-1].warnings if checked else await self._engine.check(stored.sources))
+        return Checked(stored, checked[-1].warnings) if checked else await self.check(stored)
 
     async def get(self, template_id: str, version: int = 0) -> Template:
         """One version, or the newest."""

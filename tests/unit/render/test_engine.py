@@ -94,6 +94,20 @@ async def test_an_attack_within_python_is_refused(engine: Engine, attack: str) -
     assert "fine" == await filled(engine, "fine")
 
 
+async def test_an_html_part_of_which_no_text_can_be_made_in_time_is_refused(engine: Engine) -> None:
+    for html in ("<p " * 30_000, "{%" * 100_000):
+        with pytest.raises(Unrenderable, match="did not finish within"):
+            await engine.check({"html": html, "text": ""})
+
+
+async def test_a_check_makes_the_text_that_is_not_given(engine: Engine) -> None:
+    parts, _ = await engine.check({"html": "<p>Hello {{ profile.traits.name }}</p>", "text": ""})
+    given, _ = await engine.check({"html": "<p>Hello</p>", "text": "Good day"})
+
+    assert "Hello {{ profile.traits.name }}\n" == parts["text"]
+    assert "Good day" == given["text"]
+
+
 async def test_nesting_has_a_limit(engine: Engine) -> None:
     with pytest.raises(Unrenderable):
         await engine.check({"html": "{% if true %}" * 500 + "{% endif %}" * 500})
