@@ -52,6 +52,10 @@ def _verdicts(person: Person, trigger: Trigger, cause: Event, due: int) -> Itera
     """Whether it fires: by what is known at its time, by what comes after it, and in the end."""
     if cause.received >= due + LATE:
         yield False
+    if person.limited:
+        # Which of their events were with the cause on the way depends on the order of arrival.
+        yield from (True, False)
+        return
     changes_later = _changes_later(person, trigger, due)
     for events in _known(person, trigger, cause, due):
         if is_answered(events, cause, trigger):
@@ -64,15 +68,11 @@ def _verdicts(person: Person, trigger: Trigger, cause: Event, due: int) -> Itera
 
 def _known(person: Person, trigger: Trigger, cause: Event, due: int) -> Iterator[list[Event]]:
     """What may be known of the one who did `cause`, from the least at its time to all."""
-    if person.limited:
-        # Who they were on the way depends on the order of arrival.
-        yield [cause]
-    else:
-        # An answer stays one; only a condition may hold, and not hold, and hold again.
-        moments = {e.received for e in person.events if e.received > due} if trigger.text else set()
-        for moment in sorted({due, *moments}):
-            known = [e for e in person.events if e.received <= moment or e is cause]
-            yield next(p.events for p in people(known) if any(e is cause for e in p.events))
+    # An answer stays one; only a condition may hold, and not hold, and hold again.
+    moments = {e.received for e in person.events if e.received > due} if trigger.text else set()
+    for moment in sorted({due, *moments}):
+        known = [e for e in person.events if e.received <= moment or e is cause]
+        yield next(p.events for p in people(known) if any(e is cause for e in p.events))
     yield person.events
 
 

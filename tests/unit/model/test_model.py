@@ -151,6 +151,13 @@ def test_a_condition_is_asked_of_what_had_happened_by_then() -> None:
     assert [] == _due(cart, trigger=granted)
 
 
+def test_whose_events_were_with_the_cause_on_the_way_is_open_where_a_limit_was_met() -> None:
+    cart = _event(1, name="Cart", user_id="1", anonymous_id="a")
+    order = _event(2, HOUR // 2, name="Order", user_id="2", anonymous_id="a")
+
+    assert [(cart.event_id, False)] == _due(cart, order)
+
+
 _SENT = [
     _event(1, user_id="1", name="Cart"),
     _event(2, anonymous_id="a", type="identify", traits={"n": 1}),
