@@ -79,7 +79,7 @@ def histories(
 
 
 def of_their_own(event: Event, world: int) -> Event:
-    """The same of people who share no identifier with those of other worlds, but for the blocked values."""
+    """The same of people who share no identifier or address with other worlds, but for blocked values."""
     ids = {
         kind: f"{world} {value}"
         for kind in ("user_id", "anonymous_id", "previous_id")
@@ -89,7 +89,11 @@ def of_their_own(event: Event, world: int) -> Event:
         ids["email"] = f"{world}.{event.email}"
     if event.phone:
         ids["phone"] = event.phone.replace("+49", f"+49{world:06}")
-    return replace(event, message_id=f"{world} {event.message_id}", **ids)
+    traits = dict(event.traits)
+    if traits.get("email"):
+        # An address that a trait says reaches as far as one that identifies.
+        traits["email"] = f"{world}.{traits['email']}"
+    return replace(event, message_id=f"{world} {event.message_id}", traits=traits, **ids)
 
 
 def arrivals(events: Sequence[Event], rng: random.Random, pauses: Sequence[int] = (0,)) -> Iterator[Arrival]:
