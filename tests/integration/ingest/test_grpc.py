@@ -55,7 +55,7 @@ async def test_events_are_collected_and_what_is_wrong_is_rejected_alone(ingest: 
 async def test_a_rejection_names_the_field_as_the_contract_does(ingest: Ingest) -> None:
     wrong = {
         "user_id": _event(user_id="", anonymous_id=""),
-        "anonymous_id": _event(anonymous_id="a\0"),
+        "anonymous_id": _event(user_id="", anonymous_id="a\0"),
         "message_id": _event(message_id="x" * 101),
         "name": _event(name=""),
         "previous_id": _event(type=event_pb2.EVENT_TYPE_ALIAS),
