@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiokafka.conn import create_conn  # type: ignore[import-untyped]
+from aiokafka.conn import AIOKafkaConnection  # type: ignore[import-untyped]
 from aiokafka.errors import (  # type: ignore[import-untyped]
     AuthenticationFailedError,
     IllegalSaslStateError,
@@ -20,7 +20,7 @@ from libs.errors import Misconfigured, Unavailable
 from libs.settings import KafkaSettings, servers_of
 
 _PROBE_SECONDS = 5.0
-_TURNS = 5
+_CLOSING_SECONDS = 1.0
 # A broker that expects TLS or a user, or none, hangs up on who comes otherwise; so does one that is stopped.
 _HINT = "if it hangs up on us, it may want TLS, a certificate or a user, or none: we speak"
 
@@ -70,24 +70,10 @@ class KafkaAccess:
         for server in self.servers.split(","):
             host, _, port = server.rpartition(":")
             try:
-                connection = await create_conn(
-                    host.strip("[]"),
-                    int(port),
-                    client_id="tessera",
-                    request_timeout_ms=int(_PROBE_SECONDS * 1000),
-                    **security,
-                )
-                try:
-                    # Who may not enter learns of it only now, where no user was asked for.
-                    await connection.send(MetadataRequest([]))
-                    return
-                finally:
-                    await connection.close()
+                await _enter(host.strip("[]"), int(port), security)
+                return
             except (KafkaError, OSError, TimeoutError, ValueError) as error:
                 failures.append(self._explained(server, error))
-                # What failed before it was a connection is closed in the loop's next turns: let it have them.
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
         refused = (failure for failure in failures if isinstance(failure, Misconfigured))
         raise next(refused, failures[0])
 
@@ -132,3 +118,22 @@ class KafkaAccess:
             case _:
                 told = str(error) or type(error).__name__
                 return Unavailable(f"Kafka does not answer at {server}: {told}; {_HINT} {self.protocol}")
+
+
+async def _enter(host: str, port: int, security: dict[str, Any]) -> None:
+    connection = AIOKafkaConnection(
+        host, port, client_id="tessera", request_timeout_ms=int(_PROBE_SECONDS * 1000), **security
+    )
+    connected = True
+    try:
+        await connection.connect()
+        # Who may not enter learns of it only now, where no user was asked for.
+        await connection.send(MetadataRequest([]))
+    except (OSError, TimeoutError, ValueError):
+        connected = False
+        raise
+    finally:
+        closed = connection.close()
+        if connected:
+            # Both sides take their leave of each other, and the loop may end right after.
+            await asyncio.wait({closed}, timeout=_CLOSING_SECONDS)

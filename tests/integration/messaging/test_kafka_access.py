@@ -29,9 +29,6 @@ from tests.integration.messaging.harness import (
 )
 from tests.kafka import Doors, KafkaBroker, prepare
 
-# asyncio lets go of a connection that failed while it was made only when it is collected.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @dataclass(frozen=True)
 class _Asking(Deployment):
