@@ -51,11 +51,8 @@ async def send(file: File, clients: Clients, moved: Moved) -> None:
     except asyncio.CancelledError:
         await _fail(stub, summary, "the command was interrupted")
         raise
-    except grpc.aio.AioRpcError as error:
-        problem = error_from(error)
-        await _fail(stub, summary, problem.message)
-        raise _told(problem, summary) from None
-    except TesseraError as problem:
+    except (grpc.aio.AioRpcError, TesseraError) as error:
+        problem = error if isinstance(error, TesseraError) else error_from(error)
         await _fail(stub, summary, problem.message)
         raise _told(problem, summary) from None
     await stub.EndImport(_end(summary))
