@@ -6,7 +6,7 @@ import grpc
 
 from libs import rpc
 from libs.database import Database
-from libs.ids import uuid_text, uuid_texts
+from libs.ids import uuid_texts
 from libs.profile_feed.set_aside import SetAside
 from libs.times import timestamp
 from tessera.operations.v1 import set_aside_service_pb2 as pb
@@ -15,7 +15,6 @@ from tessera.operations.v1 import set_aside_service_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 _MOST: Final = 1000
 _LIST: Final = "set-aside"
-_NIL: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class SetAsideServicer(set_aside_service_pb2_grpc.SetAsideServiceServicer):
@@ -29,10 +28,8 @@ class SetAsideServicer(set_aside_service_pb2_grpc.SetAsideServiceServicer):
         self, request: pb.ListSetAsideProfilesRequest, context: Context
     ) -> pb.ListSetAsideProfilesResponse:
         size = rpc.page_size(request.page_size, 50, _MOST)
-        (last,) = rpc.decode_token(request.page_token, _LIST, tuple[str]) or ("",)
-        after = uuid_text(last, "page_token") if last else _NIL
         async with self._database.begin() as connection:
-            found = await self._aside.page(connection, after, size)
+            found = await self._aside.page(connection, rpc.uuid_behind(request.page_token, _LIST), size)
         return pb.ListSetAsideProfilesResponse(
             profiles=[
                 pb.SetAsideProfile(

@@ -5,7 +5,7 @@ from libs.rpc.channel import open_channel
 from libs.rpc.health import ReadinessCheck
 from libs.rpc.loop import run
 from libs.rpc.masking import mask_personal
-from libs.rpc.paging import decode_token, encode_token, page_size
+from libs.rpc.paging import decode_token, encode_token, page_size, uuid_behind
 from libs.rpc.permissions import ApiKeys
 from libs.rpc.server import RpcServer
 from libs.rpc.status import error_from
@@ -26,4 +26,5 @@ __all__ = [
     "page_size",
     "run",
     "stopping",
+    "uuid_behind",
 ]

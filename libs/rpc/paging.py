@@ -8,9 +8,11 @@ from typing import Final, TypeVar
 import msgspec
 
 from libs.errors import Invalid, Malformed
+from libs.ids import uuid_text
 
 T = TypeVar("T")
 
+_NIL: Final = "00000000-0000-0000-0000-000000000000"
 _MARK_BYTES: Final = 4
 
 
@@ -52,6 +54,12 @@ def decode_token(token: str, of: str, key: type[T]) -> T | None:
             "page_token",
             "is not a token of this list; take `next_page_token` of the same request's last page",
         ) from error
+
+
+def uuid_behind(token: str, of: str) -> str:
+    """The UUID behind which a page of a list by UUID begins: the nil UUID for the first page."""
+    (last,) = decode_token(token, of, tuple[str]) or ("",)
+    return uuid_text(last, "page_token") if last else _NIL
 
 
 def _mark(of: str) -> bytes:

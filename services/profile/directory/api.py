@@ -12,7 +12,6 @@ from tessera.profile.v1 import profile_service_pb2 as pb
 from tessera.profile.v1 import profile_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_FIRST = "00000000-0000-0000-0000-000000000000"
 
 
 class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
@@ -45,7 +44,7 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):
         self, request: pb.ListProfilesRequest, context: Context
     ) -> pb.ListProfilesResponse:
         size = rpc.page_size(request.page_size, 50, 1000)
-        (after,) = rpc.decode_token(request.page_token, "profiles", tuple[str]) or (_FIRST,)
+        after = rpc.uuid_behind(request.page_token, "profiles")
         page = await self._profiles.page(after, size, count_all=request.count_all)
         token = rpc.encode_token("profiles", page.last) if page.last else ""
         return pb.ListProfilesResponse(

@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 
 from libs import rpc
-from libs.ids import uuid_text, uuid_texts
+from libs.ids import uuid_texts
 from services.segment.membership import wire
 from services.segment.membership.use_cases import Memberships
 from tessera.segment.v1 import membership_service_pb2 as pb
@@ -14,7 +14,6 @@ from tessera.segment.v1 import membership_service_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 _MOST_IDS = 1000
 _MOST_A_PAGE = 1000
-_NIL = "00000000-0000-0000-0000-000000000000"
 
 
 class MembershipServicer(membership_service_pb2_grpc.MembershipServiceServicer):
@@ -26,7 +25,7 @@ class MembershipServicer(membership_service_pb2_grpc.MembershipServiceServicer):
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         size = rpc.page_size(request.page_size, 50, _MOST_A_PAGE)
         members_of = f"members/{request.segment_id}"
-        after = _place(request.page_token, members_of)
+        after = rpc.uuid_behind(request.page_token, members_of)
         members = await self._memberships.members(request.segment_id, after, size)
         return pb.ListMembersResponse(
             memberships=[
@@ -46,9 +45,3 @@ class MembershipServicer(membership_service_pb2_grpc.MembershipServiceServicer):
                 for profile_id, segment_id, membership in found
             ]
         )
-
-
-def _place(token: str, of: str) -> str:
-    """The profile id behind which a page begins."""
-    (last,) = rpc.decode_token(token, of, tuple[str]) or ("",)
-    return uuid_text(last, "page_token") if last else _NIL
