@@ -72,7 +72,7 @@ class Identities:
         refusing = ledger.refusing()
         if refusing:
             ledger.refuse_shared(await self._people.find_shares(refusing))
-        gained = ledger.gained()
+        gained = ledger.gained
         refused = {address for address, _ in ledger.refusals}
         if not gained and not refused:
             return

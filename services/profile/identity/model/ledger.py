@@ -10,7 +10,8 @@ A refusal is the person's and their addresses': whoever shares an address refuse
 now or once they have it, until they grant it anew.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -85,8 +86,9 @@ class Ledger:
         """Who owns each identifier now."""
         return self._resolver.owners()
 
-    def gained(self) -> dict[str, list[Change]]:
-        """The addresses that profiles came to have in this batch."""
+    @cached_property
+    def gained(self) -> Mapping[str, Sequence[Change]]:
+        """The addresses that profiles came to have in this batch: asked for once all events are applied."""
         found: dict[str, list[Change]] = {}
         for change in self._resolver.living():
             if not (change.added or change.addresses or change.traits):
@@ -117,7 +119,7 @@ class Ledger:
                 self._stated += [(change.profile.profile_id, *said) for said in _own_refusals(change.profile)]
         for profile_id, purpose, statement in self._stated:
             self._refuse(addresses_of(self._resolver.change_of(profile_id).profile), purpose, statement)
-        for address, changes in self.gained().items():
+        for address, changes in self.gained.items():
             for change in changes:
                 for purpose, statement in _own_refusals(change.profile):
                     self._refuse([address], purpose, statement)
@@ -126,7 +128,7 @@ class Ledger:
         """Who came to have an address that leads to nobody, or to somebody else."""
         return [
             (address, change.profile.profile_id)
-            for address, changes in self.gained().items()
+            for address, changes in self.gained.items()
             for change in changes
             if self._resolver.owner(address) != change.profile.profile_id
         ]
@@ -145,16 +147,16 @@ class Ledger:
         `holders` are stored: who has which of the refused addresses. `known` are the refusals that stand
         by addresses gained in this batch.
         """
-        gained = self.gained()
         for (address, purpose), statement in known.items():
-            for change in gained.get(address, ()):
+            for change in self.gained.get(address, ()):
                 change.refuse(purpose, statement)
+        having = {address: list(changes) for address, changes in self.gained.items()}
         for address, profile_id in holders:
-            gained.setdefault(address, []).append(self._resolver.change_of(profile_id))
+            having.setdefault(address, []).append(self._resolver.change_of(profile_id))
         for (address, purpose), statement in self.refusals.items():
             owner = self._resolver.owner(address)
-            having = gained.get(address, []) + ([] if owner is None else [self._resolver.change_of(owner)])
-            for change in having:
+            owners = [] if owner is None else [self._resolver.change_of(owner)]
+            for change in [*having.get(address, ()), *owners]:
                 change.refuse(purpose, statement)
 
     def _keep_unassigned(self, event: Event) -> None:
