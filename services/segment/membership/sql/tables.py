@@ -22,6 +22,10 @@ TABLES = (
     Kept("segment.backfills", Age("created", timedelta(days=90)), Nobodys()),
     Kept("segment.series", Lasting("as long as a definition reads it"), Nobodys()),
     Kept("segment.traits", Lasting("as long as a definition reads it"), Nobodys("names of traits")),
-    Kept("segment.event_names", Lasting("their number is bounded"), Nobodys("names of events")),
+    Kept(
+        "segment.event_names",
+        Lasting("their number is bounded"),
+        Nobodys("names of events, views and traits"),
+    ),
     SetAside.table("segment"),
 )
